@@ -1,0 +1,346 @@
+//! Batch Operations manifests: the inventory-shaped one we write, and the CSV one we are given.
+//!
+//! The rules are those of
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-create-job.html> and its
+//! troubleshooting page; a manifest that breaks one is refused here, by line, before a job is.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use jiff::Timestamp;
+use md5::{Digest, Md5};
+
+use crate::csv::{Row, Rows, cell};
+use crate::id::{BucketName, ObjectKey, VersionId};
+use crate::inventory::{InventoryFile, InventoryManifest};
+use crate::key;
+use crate::route::{SkipReason, SourceObject};
+
+/// Bytes of compressed rows after which a part of a manifest is closed, so that a worker's memory
+/// does not grow with its slice.
+pub const PART_BYTES: usize = 8 * 1024 * 1024;
+
+/// A finished part, to be written under the key it will be listed by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Part {
+    /// How `manifest.json` lists the part.
+    #[must_use]
+    pub fn listed(&self, key: ObjectKey) -> InventoryFile {
+        InventoryFile { key, size: self.bytes.len() as u64, md5: hex::encode(Md5::digest(&self.bytes)) }
+    }
+}
+
+/// Writes rows of a copy manifest. The same rows always make the same bytes.
+#[derive(Debug)]
+pub struct PartWriter {
+    gzip: GzEncoder<Vec<u8>>,
+    rows: u64,
+}
+
+impl Default for PartWriter {
+    fn default() -> Self {
+        Self { gzip: GzEncoder::new(Vec::new(), Compression::default()), rows: 0 }
+    }
+}
+
+impl PartWriter {
+    /// Adds an object, naming its version if the manifest pins versions.
+    pub fn push(&mut self, bucket: &BucketName, object: &SourceObject, versions: bool) {
+        let key = key::encode(&object.key);
+        let row = if versions {
+            let version = object.version.clone().unwrap_or_else(VersionId::null);
+            format!("\"{bucket}\",\"{key}\",\"{version}\"\n")
+        } else {
+            format!("\"{bucket}\",\"{key}\"\n")
+        };
+        self.rows += 1;
+        self.gzip.write_all(row.as_bytes()).unwrap_or_else(|_| unreachable!("a Vec takes every byte"));
+    }
+
+    /// Whether the part should be closed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.gzip.get_ref().len() >= PART_BYTES
+    }
+
+    /// Closes the part; nothing if it has no row.
+    #[must_use]
+    pub fn finish(self) -> Option<Part> {
+        let rows = self.rows;
+        let bytes = self.gzip.finish().unwrap_or_else(|_| unreachable!("a Vec takes every byte"));
+        (rows > 0).then_some(Part { bytes })
+    }
+}
+
+/// The row of a skipped object: bucket, encoded key, version, bytes, storage class, reason.
+#[must_use]
+pub fn skipped_row(bucket: &BucketName, object: &SourceObject, reason: SkipReason) -> String {
+    format!(
+        "{bucket},{},{},{},{},{reason}\n",
+        cell(&key::encode(&object.key)),
+        object.version.as_ref().map_or("", VersionId::as_str),
+        object.size.map(|size| size.to_string()).unwrap_or_default(),
+        cell(object.storage_class.as_ref().map_or("", |class| class.as_str())),
+    )
+}
+
+/// The `manifest.json` of a copy manifest. `at` is the transfer's start, so that writing it again
+/// changes nothing.
+#[must_use]
+pub fn copy_manifest(
+    source: &BucketName,
+    holder: &BucketName,
+    versions: bool,
+    parts: Vec<InventoryFile>,
+    at: Timestamp,
+) -> InventoryManifest {
+    InventoryManifest {
+        source_bucket: source.clone(),
+        destination_bucket: holder.arn(),
+        version: "2016-11-30".to_owned(),
+        creation_timestamp: at.as_millisecond().to_string(),
+        file_format: "CSV".to_owned(),
+        file_schema: if versions { "Bucket, Key, VersionId" } else { "Bucket, Key" }.to_owned(),
+        files: parts,
+    }
+}
+
+/// Why a CSV manifest can't be used: the line, the rule and the remedy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what the fields are")]
+pub enum InvalidCsv {
+    #[error("the manifest is empty; list at least one object as bucket,key or bucket,key,version-id")]
+    Empty,
+    #[error("line 1 begins with a byte order mark; save the manifest as UTF-8 without BOM")]
+    ByteOrderMark,
+    #[error("line 1 is a header ({row}); remove it, a manifest has none")]
+    HeaderRow { row: String },
+    #[error("line {line} is blank; remove it")]
+    BlankLine { line: u64 },
+    #[error(
+        "line {line} has {found} columns, line 1 has {expected}; every line needs bucket,key or every line bucket,key,version-id"
+    )]
+    ColumnCount { line: u64, found: usize, expected: usize },
+    #[error("line {line} has {found} columns; give bucket,key or bucket,key,version-id")]
+    Columns { line: u64, found: usize },
+    #[error(
+        "line {line} names bucket {found:?}, but a job copies from one bucket, here {expected}; split the manifest by bucket"
+    )]
+    MixedBuckets { line: u64, found: String, expected: BucketName },
+    #[error(
+        "line {line}: key {key:?} is not URL-encoded; write a space as %20, a plus as %2B, a percent sign as %25"
+    )]
+    UnencodedKey { line: u64, key: String },
+    #[error("line {line}: {problem}")]
+    Key { line: u64, problem: String },
+    #[error(
+        "line {line}: version id {version:?} is none; name a version on every line (null for objects written before versioning) or on none"
+    )]
+    VersionId { line: u64, version: String },
+    #[error("line {line} begins or ends with a space; remove it")]
+    StraySpace { line: u64 },
+    #[error("line {line} is not UTF-8; save the manifest as UTF-8")]
+    NotUtf8 { line: u64 },
+}
+
+/// Reads a CSV manifest by the push, refusing what Batch Operations would refuse.
+#[derive(Debug)]
+pub struct CsvManifest {
+    bucket: BucketName,
+    columns: Option<usize>,
+    rows: Rows,
+    lines: BlankLines,
+    first: Vec<u8>,
+}
+
+impl CsvManifest {
+    /// A reader of a manifest whose rows must name `bucket`.
+    #[must_use]
+    pub fn new(bucket: BucketName) -> Self {
+        Self { bucket, columns: None, rows: Rows::default(), lines: BlankLines::default(), first: Vec::new() }
+    }
+
+    /// Takes the next chunk and hands on the objects that it completes.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn push(&mut self, chunk: &[u8], each: &mut impl FnMut(SourceObject)) -> Result<(), InvalidCsv> {
+        if self.first.len() < 3 {
+            self.first.extend(chunk.iter().take(3 - self.first.len()));
+            if self.first.starts_with(b"\xef\xbb\xbf") {
+                return Err(InvalidCsv::ByteOrderMark);
+            }
+        }
+        self.lines.look(chunk)?;
+        let Self { bucket, columns, rows, .. } = self;
+        rows.push(chunk, &mut |row| read_row(bucket, columns, row, each))
+    }
+
+    /// Hands on what is left; whether rows name versions.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn finish(mut self, each: &mut impl FnMut(SourceObject)) -> Result<bool, InvalidCsv> {
+        let Self { bucket, columns, rows, .. } = &mut self;
+        rows.finish(&mut |row| read_row(bucket, columns, row, each))?;
+        self.columns.map(|count| count == 3).ok_or(InvalidCsv::Empty)
+    }
+}
+
+fn read_row(
+    bucket: &BucketName,
+    columns: &mut Option<usize>,
+    row: Row<'_>,
+    each: &mut impl FnMut(SourceObject),
+) -> Result<(), InvalidCsv> {
+    let line = row.line;
+    let text = |column| row.cell(column).ok_or(InvalidCsv::NotUtf8 { line });
+    let found = row.len();
+    let expected = *columns.get_or_insert(found);
+    if found != expected {
+        return Err(InvalidCsv::ColumnCount { line, found, expected });
+    }
+    if !(2..=3).contains(&found) {
+        return Err(InvalidCsv::Columns { line, found });
+    }
+    let (named, encoded) = (text(0)?, text(1)?);
+    if named != bucket.as_str() {
+        if line == 1 && named.trim().trim_matches('"').eq_ignore_ascii_case("bucket") {
+            return Err(InvalidCsv::HeaderRow { row: format!("{named},{encoded}") });
+        }
+        if named.trim() == bucket.as_str() {
+            return Err(InvalidCsv::StraySpace { line });
+        }
+        return Err(InvalidCsv::MixedBuckets { line, found: named.to_owned(), expected: bucket.clone() });
+    }
+    let last = text(found - 1)?;
+    if last.trim_end_matches([' ', '\t']) != last {
+        return Err(InvalidCsv::StraySpace { line });
+    }
+    if !key::is_encoded(encoded) {
+        return Err(InvalidCsv::UnencodedKey { line, key: encoded.to_owned() });
+    }
+    let key = key::decode(encoded).map_err(|e| InvalidCsv::Key { line, problem: e.to_string() })?;
+    let version = (found == 3)
+        .then(|| {
+            text(2)?.parse().map_err(|_| InvalidCsv::VersionId {
+                line,
+                version: row.cell(2).unwrap_or_default().to_owned(),
+            })
+        })
+        .transpose()?;
+    each(SourceObject { key, version, size: None, storage_class: None, archived: false, encryption: None });
+    Ok(())
+}
+
+/// Finds blank lines, which a CSV reader passes over in silence.
+#[derive(Debug)]
+struct BlankLines {
+    line: u64,
+    bare: bool,
+}
+
+impl Default for BlankLines {
+    fn default() -> Self {
+        Self { line: 1, bare: true }
+    }
+}
+
+impl BlankLines {
+    fn look(&mut self, chunk: &[u8]) -> Result<(), InvalidCsv> {
+        for byte in chunk {
+            match byte {
+                b'\n' if self.bare => return Err(InvalidCsv::BlankLine { line: self.line }),
+                b'\n' => (self.line, self.bare) = (self.line + 1, true),
+                b'\r' | b' ' | b'\t' => {}
+                _ => self.bare = false,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn photos() -> BucketName {
+        "photos".parse().expect("a bucket")
+    }
+
+    fn read(text: &[u8], cut: usize) -> Result<(Vec<SourceObject>, bool), InvalidCsv> {
+        let mut found = Vec::new();
+        let mut manifest = CsvManifest::new(photos());
+        for chunk in [&text[..cut], &text[cut..]] {
+            manifest.push(chunk, &mut |object| found.push(object))?;
+        }
+        let versions = manifest.finish(&mut |object| found.push(object))?;
+        Ok((found, versions))
+    }
+
+    #[test]
+    fn both_shapes_are_read() {
+        let (objects, versions) = read(b"photos,a%20b\nphotos,c", 3).expect("read");
+        assert_eq!((objects.len(), versions), (2, false));
+        assert_eq!(objects[0].key.as_str(), "a b");
+        let (objects, versions) = read(b"photos,a,v1\r\nphotos,\"b%2Cc\",null\r\n", 14).expect("read");
+        assert_eq!((objects[1].key.as_str(), versions), ("b,c", true));
+    }
+
+    #[test]
+    fn every_refusal_names_line_and_remedy() {
+        let refused: Vec<String> = [
+            &b""[..],
+            b"\xef\xbb\xbfphotos,a\n",
+            b"Bucket,Key\nphotos,a\n",
+            b"photos,a\n\nphotos,b\n",
+            b"photos,a\n  \nphotos,b\n",
+            b"photos,a\nphotos,b,v1\n",
+            b"photos\n",
+            b"photos,a,b,c\n",
+            b"photos,a\nother,b\n",
+            b"photos,a b\n",
+            b"photos,a%zz\n",
+            b"photos,a,v1\nphotos,b,\n",
+            b"photos,a \n",
+            b" photos,a\n",
+            b"photos,a\nphotos,\xff\n",
+        ]
+        .iter()
+        .map(|text| read(text, 0).expect_err("refused").to_string())
+        .collect();
+        insta::assert_snapshot!(refused.join("\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(text in any::<Vec<u8>>(), cut in any::<prop::sample::Index>()) {
+            let _ = read(&text, cut.index(text.len() + 1));
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(keys in prop::collection::vec("[\\PC\n\",+% ]{1,40}", 1..20), versions in any::<bool>()) {
+            let mut writer = PartWriter::default();
+            for key in &keys {
+                let object = SourceObject { key: key.parse()?, version: None, size: None, storage_class: None, archived: false, encryption: None };
+                writer.push(&photos(), &object, versions);
+            }
+            let part = writer.finish().expect("rows");
+            let mut inflate = crate::csv::Inflate::default();
+            let mut text = inflate.push(&part.bytes)?;
+            text.extend(inflate.finish()?);
+            let (objects, found) = read(&text, 0)?;
+            prop_assert_eq!(found, versions);
+            let read: Vec<&str> = objects.iter().map(|o| o.key.as_str()).collect();
+            prop_assert_eq!(read, keys);
+        }
+    }
+}

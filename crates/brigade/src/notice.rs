@@ -1,0 +1,91 @@
+//! What people are told, in words that read well on a phone.
+
+use crate::id::TransferName;
+use crate::plan::{Plan, PlanSummary};
+use crate::report::TransferReport;
+
+/// A subject and a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// One line.
+    pub subject: String,
+    /// The message.
+    pub message: String,
+}
+
+/// The plan, with the two commands that decide it.
+#[must_use]
+pub fn plan(plan: &Plan, summary: &PlanSummary, hours: u32, decide_function: &str) -> Notice {
+    let tally = &plan.tally;
+    let mut lines = vec![
+        format!(
+            "Copy {} objects ({}) from s3://{} to s3://{}/{}.",
+            tally.copy.objects,
+            tally.copy.size(),
+            plan.source.bucket,
+            plan.destination.bucket,
+            plan.destination.prefix
+        ),
+        format!("About ${:.2} (list prices of {}).", plan.cost.dollars, plan.cost.priced_on),
+    ];
+    for (reason, count) in &tally.skipped {
+        lines.push(format!(
+            "Not copied: {} objects ({}), {}.",
+            count.objects,
+            count.size(),
+            reason.explain()
+        ));
+    }
+    if tally.unknown_size > 0 {
+        lines.push(format!("The size of {} objects is not known.", tally.unknown_size));
+    }
+    lines.push(format!("\nIt waits {hours} hours for a decision; then it is cancelled.\nApprove:"));
+    lines.push(command(&plan.transfer, "APPROVE", summary.hash.short(), decide_function));
+    lines.push("Reject:".to_owned());
+    lines.push(command(&plan.transfer, "REJECT", summary.hash.short(), decide_function));
+    Notice {
+        subject: format!("Approve {}? {} objects", plan.transfer, tally.copy.objects),
+        message: lines.join("\n"),
+    }
+}
+
+fn command(transfer: &TransferName, decision: &str, hash: &str, function: &str) -> String {
+    format!(
+        "aws lambda invoke --function-name {function} --cli-binary-format raw-in-base64-out --payload '{{\"transfer\":\"{transfer}\",\"decision\":\"{decision}\",\"plan\":\"{hash}\"}}' /dev/stdout"
+    )
+}
+
+/// The verdict, and what is left to do.
+#[must_use]
+pub fn verdict(report: &TransferReport, page: &str) -> Notice {
+    let mut lines = vec![format!(
+        "{}: {} of {} selected objects arrived.",
+        report.verdict.as_str(),
+        report.arrived,
+        report.selected.objects
+    )];
+    if let Some(reason) = &report.called_off {
+        lines.push(format!("Called off: {reason}"));
+    }
+    for error in &report.errors {
+        lines.push(format!(
+            "{} failed with {} {}. {}",
+            error.tasks, error.http_status, error.code, error.next_step
+        ));
+    }
+    for (reason, count) in &report.skipped {
+        lines.push(format!("{} skipped: {}.", count.objects, reason.explain()));
+    }
+    if report.not_run > 0 {
+        lines.push(format!("{} were never tried.", report.not_run));
+    }
+    lines.extend(report.discrepancies.iter().cloned());
+    if let Some(manifest) = &report.retry_manifest {
+        lines.push(format!("To run the failures again: {manifest}"));
+    }
+    lines.push(format!("Report: {page}"));
+    Notice {
+        subject: format!("{}: transfer {}", report.verdict.as_str(), report.transfer),
+        message: lines.join("\n"),
+    }
+}

@@ -1,0 +1,277 @@
+//! What the steps ask of the world, as narrow traits.
+//!
+//! The functions implement them with the AWS SDK, the tests in memory; one conformance suite holds
+//! both to the same behaviour. Every call may be repeated.
+
+use std::future::Future;
+
+use crate::id::{BucketName, JobId, KmsKeyArn, ObjectKey, VersionId};
+use crate::plan::ManifestLocation;
+use crate::route::{SourceObject, StorageClass};
+use crate::transfer::Transfer;
+
+/// An object's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectAt {
+    /// Its bucket.
+    pub bucket: BucketName,
+    /// Its key.
+    pub key: ObjectKey,
+    /// The version meant; the current one without.
+    pub version: Option<VersionId>,
+}
+
+impl ObjectAt {
+    /// The current version of an object.
+    #[must_use]
+    pub fn new(bucket: &BucketName, key: ObjectKey) -> Self {
+        Self { bucket: bucket.clone(), key, version: None }
+    }
+}
+
+impl std::fmt::Display for ObjectAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, self.key)
+    }
+}
+
+/// What a HEAD tells of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectFacts {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its ETag, without quotes.
+    pub etag: String,
+    /// Its storage class; S3 names none for STANDARD.
+    pub storage_class: Option<StorageClass>,
+    /// Whether it must be restored before it can be read.
+    pub archived: bool,
+    /// Its encryption, as inventories name it.
+    pub encryption: Option<String>,
+    /// The KMS key it is encrypted with.
+    pub kms_key: Option<KmsKeyArn>,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Its objects, in the order of their keys.
+    pub objects: Vec<SourceObject>,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+/// Why AWS did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AwsError {
+    /// No such bucket, key, version or job.
+    #[error("{0}")]
+    NotFound(String),
+    /// Access denied, with AWS's words.
+    #[error("{0}")]
+    Forbidden(String),
+    /// A condition of the request did not hold (412, or a job in the wrong state).
+    #[error("{0}")]
+    Conflict(String),
+    /// Throttling, a time-out or a 5xx: a retry may mend it.
+    #[error("{0}")]
+    Transient(String),
+    /// Anything else, with AWS's code and words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A result of AWS.
+pub type AwsResult<T> = Result<T, AwsError>;
+
+/// The bytes of an object, as they arrive.
+pub trait Body: Send {
+    /// The next bytes; `None` at the end.
+    fn chunk(&mut self) -> impl Future<Output = AwsResult<Option<Vec<u8>>>> + Send;
+}
+
+/// Reading objects.
+pub trait ReadObjects: Sync {
+    /// A body of this store.
+    type Body: Body;
+
+    /// What S3 tells of an object without its bytes.
+    fn head(&self, at: &ObjectAt) -> impl Future<Output = AwsResult<ObjectFacts>> + Send;
+    /// An object's bytes. An `etag` makes it an error if the object is another by now.
+    fn read(&self, at: &ObjectAt, etag: Option<&str>) -> impl Future<Output = AwsResult<Self::Body>> + Send;
+    /// Proves that an object can be read and decrypted, by reading one byte of it.
+    fn try_read(&self, at: &ObjectAt) -> impl Future<Output = AwsResult<()>> + Send;
+    /// Proves that an object's tags can be read.
+    fn try_tags(&self, at: &ObjectAt) -> impl Future<Output = AwsResult<()>> + Send;
+    /// A page of the current objects whose keys begin with `prefix` and come after `after`.
+    fn list(
+        &self,
+        bucket: &BucketName,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> impl Future<Output = AwsResult<Page>> + Send;
+}
+
+/// How something is written to prove that it may be, leaving nothing behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteProbe {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// A key that nothing uses.
+    pub key: String,
+    /// The KMS key to encrypt with.
+    pub kms_key: Option<KmsKeyArn>,
+    /// Whether tags are written too.
+    pub tags: bool,
+}
+
+/// Proving that objects can be written.
+pub trait TryWrite: Sync {
+    /// Starts an upload and abandons it: no object, no version and no event comes of it.
+    fn try_write(&self, probe: &WriteProbe) -> impl Future<Output = AwsResult<()>> + Send;
+}
+
+/// Writing objects.
+pub trait WriteObjects: Sync {
+    /// An upload of this store.
+    type Upload: Upload;
+
+    /// Writes an object whole and answers its ETag, without quotes.
+    fn write(
+        &self,
+        at: &ObjectAt,
+        bytes: Vec<u8>,
+        content_type: &str,
+    ) -> impl Future<Output = AwsResult<String>> + Send;
+    /// Writes an object unless the key is taken: then [`AwsError::Conflict`].
+    fn create(&self, at: &ObjectAt, bytes: Vec<u8>) -> impl Future<Output = AwsResult<()>> + Send;
+    /// Begins an object of unknown size.
+    fn upload(
+        &self,
+        at: &ObjectAt,
+        content_type: &str,
+    ) -> impl Future<Output = AwsResult<Self::Upload>> + Send;
+}
+
+/// An object being written piece by piece, with bounded memory. It exists once finished.
+pub trait Upload: Send {
+    /// Adds bytes.
+    fn push(&mut self, bytes: &[u8]) -> impl Future<Output = AwsResult<()>> + Send;
+    /// Ends the object.
+    fn finish(self) -> impl Future<Output = AwsResult<()>> + Send;
+}
+
+/// A copy job to create.
+#[derive(Clone, Copy, Debug)]
+pub struct CopyJob<'a> {
+    /// The transfer it is part of.
+    pub transfer: &'a Transfer,
+    /// Its manifest.
+    pub manifest: &'a ManifestLocation,
+    /// The token that makes a second request for the same job harmless: 1 to 64 characters.
+    pub token: &'a str,
+    /// Where its completion report goes, without a slash at the end.
+    pub report_prefix: &'a str,
+}
+
+/// A job's state, as Batch Operations names them.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[expect(missing_docs, reason = "AWS's own names")]
+pub enum JobStatus {
+    New,
+    Preparing,
+    Suspended,
+    Ready,
+    Active,
+    Pausing,
+    Paused,
+    Completing,
+    Complete,
+    Cancelling,
+    Cancelled,
+    Failing,
+    Failed,
+}
+
+impl JobStatus {
+    /// Whether the job has ended, one way or another. `Complete` says nothing about its tasks.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Complete | Self::Cancelled | Self::Failed => true,
+            Self::New
+            | Self::Preparing
+            | Self::Suspended
+            | Self::Ready
+            | Self::Active
+            | Self::Pausing
+            | Self::Paused
+            | Self::Completing
+            | Self::Cancelling
+            | Self::Failing => false,
+        }
+    }
+}
+
+/// What DescribeJob tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobDescription {
+    /// The job's state.
+    pub status: JobStatus,
+    /// Tasks in the manifest, as far as it was read.
+    pub total: u64,
+    /// Tasks that succeeded.
+    pub succeeded: u64,
+    /// Tasks that failed.
+    pub failed: u64,
+    /// Why the job failed, if it did.
+    pub failure_reasons: Vec<String>,
+}
+
+/// What a suspended or running job can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Order {
+    /// Run: a suspended job becomes Ready.
+    Confirm,
+    /// Stop: the job becomes Cancelled.
+    Cancel,
+}
+
+/// S3 Batch Operations.
+pub trait Jobs: Sync {
+    /// Creates a copy job, held for confirmation. The same request again answers the same job.
+    fn create(&self, job: &CopyJob<'_>) -> impl Future<Output = AwsResult<JobId>> + Send;
+    /// A job's state. Right after its creation a job may not be found yet.
+    fn describe(&self, job: &JobId) -> impl Future<Output = AwsResult<JobDescription>> + Send;
+    /// Confirms or cancels a job; [`AwsError::Conflict`] if its state does not allow it.
+    fn order(&self, job: &JobId, order: Order, reason: &str) -> impl Future<Output = AwsResult<()>> + Send;
+}
+
+/// Telling people.
+pub trait Notices: Sync {
+    /// Publishes to everyone who subscribed. The subject is cut to 100 ASCII characters.
+    fn publish(&self, subject: &str, message: &str) -> impl Future<Output = AwsResult<()>> + Send;
+}
+
+/// Answering a state that waits for a decision.
+pub trait Callbacks: Sync {
+    /// Resumes the execution that holds the token; [`AwsError::Conflict`] if nothing waits on it
+    /// any more.
+    fn succeed(&self, token: &str, output: &serde_json::Value) -> impl Future<Output = AwsResult<()>> + Send;
+}
+
+/// Reads an object whole; for the small ones we write ourselves.
+///
+/// # Errors
+/// Whatever the store answers.
+pub async fn read_whole<S: ReadObjects>(store: &S, at: &ObjectAt) -> AwsResult<Vec<u8>> {
+    let mut body = store.read(at, None).await?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.chunk().await? {
+        bytes.extend(chunk);
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,501 @@
+//! What starts a transfer: an operator's small JSON request, or the event of an inventory's arrival.
+//!
+//! Invariants: unknown fields are refused, and a request names exactly one source of objects.
+//! Whatever is left out comes from the deployment ([`crate::transfer::Deployment`]).
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, Region, TransferName};
+
+/// One transfer, as an operator asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TransferRequest {
+    /// The transfer's name; the execution's name when left out. A name is used once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<TransferName>,
+    /// Where the list of objects comes from: exactly one of `inventory`, `csv` and `listing`.
+    pub objects: ObjectSource,
+    /// The bucket the objects are copied from; the deployment's when left out.
+    #[serde(default, skip_serializing_if = "SourceRequest::is_default")]
+    pub source: SourceRequest,
+    /// Where the copies go and how they are stored.
+    #[serde(default, skip_serializing_if = "DestinationRequest::is_default")]
+    pub destination: DestinationRequest,
+    /// Whether a person must approve the plan, and how long it waits for one.
+    #[serde(default)]
+    pub approval: ApprovalRequest,
+    /// How long the transfer waits for missing permissions.
+    #[serde(default)]
+    pub permissions: PermissionsRequest,
+    /// The job's priority among this account's Batch Operations jobs in the Region; higher wins.
+    #[serde(default = "default_priority")]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    pub priority: i32,
+}
+
+/// Where the list of objects comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum ObjectSource {
+    /// An S3 Inventory report in CSV format.
+    Inventory(InventorySource),
+    /// A CSV manifest of chosen objects: `bucket,key` or `bucket,key,version-id`, no header, keys
+    /// URL-encoded.
+    Csv(CsvSource),
+    /// Whatever the source bucket holds when the transfer runs.
+    Listing(ListingSource),
+}
+
+/// An S3 Inventory report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InventorySource {
+    /// The bucket the report was delivered to, in either account.
+    pub bucket: BucketName,
+    /// The key of the report's `manifest.json`.
+    pub manifest_key: ObjectKey,
+    /// How many minutes to wait for a report that is not whole yet; 15 when left out, 2,880 (the
+    /// 48 hours S3 may take for a first report) at most.
+    #[serde(default = "default_wait_minutes")]
+    #[schemars(range(max = 2880))]
+    pub wait_minutes: u32,
+}
+
+/// A CSV manifest that already exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CsvSource {
+    /// The bucket that holds the manifest, in either account.
+    pub bucket: BucketName,
+    /// The manifest's key.
+    pub key: ObjectKey,
+}
+
+/// A listing of the source bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListingSource {
+    /// Only keys that begin with this; every key when left out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub prefix: String,
+}
+
+/// The side the objects come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SourceRequest {
+    /// The account that owns the source bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
+    /// The source bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<BucketName>,
+    /// The source bucket's Region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<Region>,
+}
+
+/// The side the copies go to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DestinationRequest {
+    /// The destination bucket; the deployment's when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<BucketName>,
+    /// A folder for the copies, without a slash at either end; `""` for none, the deployment's
+    /// when left out. S3 puts the `/` between it and the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1023))]
+    pub prefix: Option<String>,
+    /// The copies' storage class; STANDARD when left out, never the source's by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<CopyStorageClass>,
+    /// The KMS key the copies are encrypted with; when left out the deployment's, and without one
+    /// the destination bucket's default encryption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kms_key: Option<KmsKeyArn>,
+    /// Whether the copies use an S3 Bucket Key with that KMS key; true when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket_key: Option<bool>,
+    /// Tags for every copy instead of the source's; `{}` for none, the source's when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, String>>,
+    /// The checksum S3 stores with each copy; CRC64NVME when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum_algorithm: Option<CopyChecksum>,
+}
+
+/// The human gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ApprovalRequest {
+    /// Whether a person must approve the plan before anything is copied.
+    pub required: bool,
+    /// Hours the plan waits for a decision before its job is cancelled: 1 to 696 (29 days; Batch
+    /// Operations fails a job that nobody confirms after 30).
+    #[schemars(range(min = 1, max = 696))]
+    pub hours: u32,
+}
+
+/// The permission gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PermissionsRequest {
+    /// Hours to wait, looking again and again, for missing permissions to be granted: 0 to 720.
+    #[schemars(range(max = 720))]
+    pub hours: u32,
+}
+
+/// Storage classes a Batch Operations copy can write.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[expect(missing_docs, reason = "AWS's own names")]
+pub enum CopyStorageClass {
+    #[default]
+    Standard,
+    StandardIa,
+    OnezoneIa,
+    IntelligentTiering,
+    GlacierIr,
+    Glacier,
+    DeepArchive,
+}
+
+impl CopyStorageClass {
+    /// The class as AWS writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "STANDARD",
+            Self::StandardIa => "STANDARD_IA",
+            Self::OnezoneIa => "ONEZONE_IA",
+            Self::IntelligentTiering => "INTELLIGENT_TIERING",
+            Self::GlacierIr => "GLACIER_IR",
+            Self::Glacier => "GLACIER",
+            Self::DeepArchive => "DEEP_ARCHIVE",
+        }
+    }
+}
+
+/// Checksum algorithms a copy can be stored with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[expect(missing_docs, reason = "AWS's own names")]
+pub enum CopyChecksum {
+    #[default]
+    Crc64nvme,
+    Crc32,
+    Crc32c,
+    Sha1,
+    Sha256,
+}
+
+impl CopyChecksum {
+    /// The algorithm as AWS writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Crc64nvme => "CRC64NVME",
+            Self::Crc32 => "CRC32",
+            Self::Crc32c => "CRC32C",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+        }
+    }
+}
+
+impl Default for ApprovalRequest {
+    fn default() -> Self {
+        Self { required: true, hours: 72 }
+    }
+}
+
+impl Default for PermissionsRequest {
+    fn default() -> Self {
+        Self { hours: 168 }
+    }
+}
+
+impl SourceRequest {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl DestinationRequest {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+fn default_priority() -> i32 {
+    10
+}
+
+fn default_wait_minutes() -> u32 {
+    15
+}
+
+/// Why an input is no request: the field, what is wrong with it and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct InvalidRequest {
+    /// The field, as a path such as `destination.kmsKey`.
+    pub field: String,
+    /// What is wrong and how to put it right.
+    pub problem: String,
+}
+
+impl InvalidRequest {
+    /// A problem with one field.
+    #[must_use]
+    pub fn new(field: &str, problem: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), problem: problem.into() }
+    }
+}
+
+/// What started an execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// An operator's request.
+    Request(Box<TransferRequest>),
+    /// The arrival of an inventory report's `manifest.checksum`, which S3 writes last.
+    InventoryArrived {
+        /// The bucket it arrived in.
+        bucket: BucketName,
+        /// The key of the report's `manifest.json`, beside the checksum.
+        manifest_key: ObjectKey,
+    },
+}
+
+impl Trigger {
+    /// Reads an execution's input: an EventBridge event if it has a `detail-type`, else a request.
+    ///
+    /// # Errors
+    /// An [`InvalidRequest`] that names the offending field.
+    pub fn decode(input: &Value) -> Result<Self, InvalidRequest> {
+        if input.get("detail-type").is_some() {
+            return inventory_arrival(input);
+        }
+        let request = request(input)?;
+        request.check()?;
+        Ok(Self::Request(Box::new(request)))
+    }
+}
+
+fn request(input: &Value) -> Result<TransferRequest, InvalidRequest> {
+    if let Some(objects) = input.get("objects").and_then(Value::as_object)
+        && objects.len() != 1
+    {
+        let named: Vec<&str> = objects.keys().map(String::as_str).collect();
+        return Err(InvalidRequest::new(
+            "objects",
+            format!(
+                "names {} sources ({}); give exactly one of inventory, csv and listing",
+                named.len(),
+                named.join(", ")
+            ),
+        ));
+    }
+    serde_path_to_error::deserialize(input).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { "request".to_owned() } else { path };
+        InvalidRequest { field, problem: error.into_inner().to_string() }
+    })
+}
+
+fn inventory_arrival(event: &Value) -> Result<Trigger, InvalidRequest> {
+    let text = |pointer: &str| {
+        event.pointer(pointer).and_then(Value::as_str).ok_or_else(|| {
+            InvalidRequest::new(
+                &pointer[1..].replace('/', "."),
+                "is missing; expected S3's \"Object Created\" event as EventBridge sends it",
+            )
+        })
+    };
+    let detail_type = event.get("detail-type").and_then(Value::as_str).unwrap_or_default();
+    if detail_type != "Object Created" {
+        return Err(InvalidRequest::new(
+            "detail-type",
+            format!("is {detail_type:?}; only S3's \"Object Created\" starts a transfer"),
+        ));
+    }
+    let key = text("/detail/object/key")?;
+    let Some(folder) = key.strip_suffix("manifest.checksum") else {
+        return Err(InvalidRequest::new(
+            "detail.object.key",
+            format!("is {key:?}; only the arrival of an inventory's manifest.checksum starts a transfer"),
+        ));
+    };
+    let bucket = text("/detail/bucket/name")?
+        .parse()
+        .map_err(|e| InvalidRequest::new("detail.bucket.name", format!("{e}")))?;
+    let manifest_key = format!("{folder}manifest.json")
+        .parse()
+        .map_err(|e| InvalidRequest::new("detail.object.key", format!("{e}")))?;
+    Ok(Trigger::InventoryArrived { bucket, manifest_key })
+}
+
+impl TransferRequest {
+    /// A request with every choice left to the deployment.
+    #[must_use]
+    pub fn of(objects: ObjectSource) -> Self {
+        Self {
+            name: None,
+            objects,
+            source: SourceRequest::default(),
+            destination: DestinationRequest::default(),
+            approval: ApprovalRequest::default(),
+            permissions: PermissionsRequest::default(),
+            priority: default_priority(),
+        }
+    }
+
+    /// The rules that one field's type can't state.
+    fn check(&self) -> Result<(), InvalidRequest> {
+        let within = |field: &str, value: u32, low: u32, high: u32| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(InvalidRequest::new(field, format!("is {value}; give {low} to {high}")))
+            }
+        };
+        within("approval.hours", self.approval.hours, 1, 696)?;
+        within("permissions.hours", self.permissions.hours, 0, 720)?;
+        if self.priority < 0 {
+            return Err(InvalidRequest::new(
+                "priority",
+                format!("is {}; give 0 to 2147483647", self.priority),
+            ));
+        }
+        match &self.objects {
+            ObjectSource::Inventory(inventory) => {
+                within("objects.inventory.waitMinutes", inventory.wait_minutes, 0, 2880)?;
+                if !inventory.manifest_key.as_str().ends_with("manifest.json") {
+                    return Err(InvalidRequest::new(
+                        "objects.inventory.manifestKey",
+                        format!(
+                            "is {:?}; give the key of the report's manifest.json",
+                            inventory.manifest_key.as_str()
+                        ),
+                    ));
+                }
+            }
+            ObjectSource::Csv(_) => {}
+            ObjectSource::Listing(listing) => {
+                if listing.prefix.len() > 1024 {
+                    return Err(InvalidRequest::new(
+                        "objects.listing.prefix",
+                        "is longer than a key's 1,024 bytes",
+                    ));
+                }
+            }
+        }
+        self.destination.check()
+    }
+}
+
+impl DestinationRequest {
+    fn check(&self) -> Result<(), InvalidRequest> {
+        if let Some(prefix) = &self.prefix {
+            check_prefix(prefix).map_err(|problem| InvalidRequest::new("destination.prefix", problem))?;
+        }
+        let tags = self.tags.iter().flatten();
+        if tags.clone().count() > 10 {
+            return Err(InvalidRequest::new(
+                "destination.tags",
+                "has more than 10 tags; S3 keeps 10 on an object",
+            ));
+        }
+        for (key, value) in tags {
+            if !(1..=128).contains(&key.chars().count()) || value.chars().count() > 256 {
+                return Err(InvalidRequest::new(
+                    "destination.tags",
+                    format!("{key:?}: a tag's key has 1 to 128 characters, its value up to 256"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a destination prefix can be joined to a key without surprise. Where AWS doesn't say
+/// what a `/` at its end does, none is allowed.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_prefix(prefix: &str) -> Result<(), String> {
+    if prefix.starts_with('/') || prefix.ends_with('/') {
+        return Err(format!(
+            "is {prefix:?}; leave out the slash at its ends, S3 adds the one before the key"
+        ));
+    }
+    if prefix.len() > 1023 {
+        return Err("is longer than 1,023 bytes; a key may have 1,024 in all".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(input: &Value) -> String {
+        Trigger::decode(input).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn the_smallest_requests() {
+        for objects in [
+            json!({"inventory": {"bucket": "reports", "manifestKey": "a/manifest.json"}}),
+            json!({"csv": {"bucket": "reports", "key": "list.csv"}}),
+            json!({"listing": {}}),
+        ] {
+            let input = json!({ "objects": objects });
+            assert!(matches!(Trigger::decode(&input), Ok(Trigger::Request(_))), "{input}");
+        }
+    }
+
+    #[test]
+    fn refusals_name_the_field_and_the_remedy() {
+        let listing = json!({"listing": {}});
+        let refusals = [
+            refused(&json!({"objects": listing, "colour": "red"})),
+            refused(&json!({"objects": {"listing": {}, "csv": {"bucket": "b-b", "key": "k"}}})),
+            refused(&json!({"objects": {}})),
+            refused(&json!({})),
+            refused(&json!({"objects": listing, "source": {"account": "1234"}})),
+            refused(&json!({"objects": listing, "destination": {"kmsKey": "alias/photos"}})),
+            refused(&json!({"objects": listing, "destination": {"prefix": "in/"}})),
+            refused(&json!({"objects": listing, "approval": {"hours": 0}})),
+            refused(&json!({"objects": {"inventory": {"bucket": "reports", "manifestKey": "data.csv.gz"}}})),
+            refused(&json!({"detail-type": "Object Deleted"})),
+            refused(
+                &json!({"detail-type": "Object Created", "detail": {"bucket": {"name": "reports"}, "object": {"key": "a/data.csv.gz"}}}),
+            ),
+        ];
+        insta::assert_snapshot!(refusals.join("\n"));
+    }
+
+    #[test]
+    fn an_arrival_names_the_manifest_beside_the_checksum() {
+        let event = json!({
+            "version": "0", "detail-type": "Object Created", "source": "aws.s3",
+            "detail": {"bucket": {"name": "reports"}, "object": {"key": "photos/daily/2026-11-20T01-00Z/manifest.checksum", "size": 33}}
+        });
+        let Ok(Trigger::InventoryArrived { manifest_key, .. }) = Trigger::decode(&event) else {
+            panic!("an arrival");
+        };
+        assert_eq!(manifest_key.as_str(), "photos/daily/2026-11-20T01-00Z/manifest.json");
+    }
+}

@@ -1,0 +1,166 @@
+//! `CreateJob`: one S3 Batch Operations job for the plan's manifest, held for confirmation.
+//!
+//! Invariants: a step that is repeated finds the job it made (by a token derived from the transfer,
+//! and by the note it left in the work bucket); the step ends only when the service has read the
+//! whole manifest and counts as many tasks as the plan does.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::failure::Failure;
+use crate::id::JobId;
+use crate::layout::Layout;
+use crate::plan::{ManifestLocation, PlanSummary};
+use crate::ports::{
+    AwsError, CopyJob, JobStatus, Jobs, ObjectAt, Order, ReadObjects, WriteObjects, read_whole,
+};
+use crate::steps::aws_failure;
+use crate::transfer::Transfer;
+
+/// The plan to make jobs of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Input {
+    /// The transfer.
+    pub transfer: Transfer,
+    /// Its plan.
+    pub plan: PlanSummary,
+}
+
+/// The jobs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Output {
+    /// The jobs, one for each manifest.
+    pub jobs: Vec<Job>,
+}
+
+/// A job of the transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// When it was created.
+    #[schemars(with = "String")]
+    pub created: Timestamp,
+}
+
+/// Why there is no job to confirm.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what the fields are")]
+pub enum Error {
+    #[error("the plan has no manifest: there is nothing to copy")]
+    EmptyManifest,
+    #[error("job {job} is still being prepared")]
+    StillPreparing { job: JobId },
+    #[error("Batch Operations refused the manifest of job {job}: {reasons}")]
+    ManifestRefused { job: JobId, reasons: String },
+    #[error("job {job} counts {found} tasks, the plan {planned}; it was cancelled before it copied anything")]
+    WrongCount { job: JobId, found: u64, planned: u64 },
+    #[error("{at} is unreadable: {problem}")]
+    Unreadable { at: String, problem: String },
+    #[error("AWS refused to {doing}: {error}")]
+    Aws { doing: String, error: AwsError },
+}
+
+impl Failure for Error {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::EmptyManifest => "CreateJob.EmptyManifest",
+            Self::StillPreparing { .. } => "CreateJob.StillPreparing",
+            Self::ManifestRefused { .. } => "CreateJob.ManifestRefused",
+            Self::WrongCount { .. } => "CreateJob.WrongCount",
+            Self::Unreadable { .. } => "CreateJob.Unreadable",
+            Self::Aws { error, .. } => aws_failure(error, "CreateJob.Refused"),
+        }
+    }
+}
+
+/// Takes the step. `work` is our own bucket.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn run(
+    input: Input,
+    now: Timestamp,
+    jobs: &impl Jobs,
+    work: &(impl ReadObjects + WriteObjects),
+) -> Result<Output, Error> {
+    let Input { transfer, plan } = &input;
+    let manifest = plan.manifest.as_ref().ok_or(Error::EmptyManifest)?;
+    let at = ObjectAt::new(&transfer.work_bucket, Layout::of(&transfer.name).jobs());
+    let noted = match noted_jobs(&at, work).await? {
+        Some(noted) => noted,
+        None => {
+            let created = vec![Job { id: create(transfer, manifest, jobs).await?, created: now }];
+            let bytes = serde_json::to_vec(&created).unwrap_or_default();
+            work.write(&at, bytes, "application/json")
+                .await
+                .map_err(|error| Error::Aws { doing: format!("write {at}"), error })?;
+            created
+        }
+    };
+    for job in &noted {
+        await_prepared(&job.id, plan.copy.objects, jobs).await?;
+    }
+    Ok(Output { jobs: noted })
+}
+
+async fn noted_jobs(at: &ObjectAt, work: &impl ReadObjects) -> Result<Option<Vec<Job>>, Error> {
+    match read_whole(work, at).await {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| Error::Unreadable { at: at.to_string(), problem: e.to_string() }),
+        Err(AwsError::NotFound(_)) => Ok(None),
+        Err(error) => Err(Error::Aws { doing: format!("read {at}"), error }),
+    }
+}
+
+async fn create(transfer: &Transfer, manifest: &ManifestLocation, jobs: &impl Jobs) -> Result<JobId, Error> {
+    let token = client_request_token(transfer, manifest);
+    let report_prefix = Layout::of(&transfer.name).reports();
+    let job = CopyJob { transfer, manifest, token: &token, report_prefix: &report_prefix };
+    jobs.create(&job).await.map_err(|error| Error::Aws { doing: "create the job".to_owned(), error })
+}
+
+/// 64 characters that the same transfer and manifest always give, and no others.
+fn client_request_token(transfer: &Transfer, manifest: &ManifestLocation) -> String {
+    hex::encode(Sha256::digest(format!(
+        "{}\n{}\n{}\n{}",
+        transfer.name, transfer.execution, manifest.key, manifest.etag
+    )))
+}
+
+async fn await_prepared(job: &JobId, planned: u64, jobs: &impl Jobs) -> Result<(), Error> {
+    let described = match jobs.describe(job).await {
+        Ok(described) => described,
+        // A job can be too young to be found.
+        Err(AwsError::NotFound(_)) => return Err(Error::StillPreparing { job: job.clone() }),
+        Err(error) => return Err(Error::Aws { doing: format!("describe job {job}"), error }),
+    };
+    match described.status {
+        JobStatus::New | JobStatus::Preparing => Err(Error::StillPreparing { job: job.clone() }),
+        JobStatus::Failed | JobStatus::Failing => {
+            Err(Error::ManifestRefused { job: job.clone(), reasons: described.failure_reasons.join("; ") })
+        }
+        JobStatus::Suspended if described.total != planned => {
+            let reason = "the manifest's tasks are not as many as planned";
+            jobs.order(job, Order::Cancel, reason)
+                .await
+                .map_err(|error| Error::Aws { doing: format!("cancel job {job}"), error })?;
+            Err(Error::WrongCount { job: job.clone(), found: described.total, planned })
+        }
+        JobStatus::Suspended
+        | JobStatus::Ready
+        | JobStatus::Active
+        | JobStatus::Pausing
+        | JobStatus::Paused
+        | JobStatus::Completing
+        | JobStatus::Complete
+        | JobStatus::Cancelling
+        | JobStatus::Cancelled => Ok(()),
+    }
+}

@@ -1,0 +1,155 @@
+//! `WritePlan`: joins the workers' counts into one plan and one manifest.
+//!
+//! Invariant: a slice whose worker left no tally stops the transfer; nothing is lost in silence.
+
+use std::collections::BTreeMap;
+
+use md5::{Digest, Md5};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::layout::Layout;
+use crate::manifest::copy_manifest;
+use crate::plan::{ManifestLocation, Plan, PlanHash, PlanSummary};
+use crate::ports::{AwsError, ObjectAt, ReadObjects, WriteObjects, read_whole};
+use crate::steps::aws_failure;
+use crate::steps::check_inventory::Slice;
+use crate::steps::generate_manifest::LegTally;
+use crate::tally::Tally;
+use crate::transfer::Transfer;
+
+/// The transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Input {
+    /// The transfer.
+    pub transfer: Transfer,
+}
+
+/// The plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Output {
+    /// The plan, in short.
+    pub plan: PlanSummary,
+}
+
+/// Why there is no plan. No job exists.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what the fields are")]
+pub enum Error {
+    #[error(
+        "slice {slice} of {slices} was not finished (leg {leg} is missing); run the transfer again under another name"
+    )]
+    UnfinishedSlice { slice: u32, slices: usize, leg: u32 },
+    #[error("{at} is unreadable: {problem}")]
+    Unreadable { at: String, problem: String },
+    #[error("AWS refused to {doing}: {error}")]
+    Aws { doing: String, error: AwsError },
+}
+
+impl Failure for Error {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::UnfinishedSlice { .. } => "WritePlan.UnfinishedSlice",
+            Self::Unreadable { .. } => "WritePlan.Unreadable",
+            Self::Aws { error, .. } => aws_failure(error, "WritePlan.Refused"),
+        }
+    }
+}
+
+/// Takes the step. `work` is our own bucket.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn run(input: Input, work: &(impl ReadObjects + WriteObjects)) -> Result<Output, Error> {
+    let transfer = &input.transfer;
+    let layout = Layout::of(&transfer.name);
+    let slices: Vec<Slice> = read_json(&ObjectAt::new(&transfer.work_bucket, layout.slices()), work).await?;
+    let mut tally = whole_tally(transfer, slices.len(), work).await?;
+    let mut parts = std::mem::take(&mut tally.parts);
+    parts.sort_by(|one, other| one.key.cmp(&other.key));
+    tally.skipped_lists.sort();
+    let manifest = if parts.is_empty() {
+        None
+    } else {
+        let manifest = copy_manifest(
+            &transfer.source.bucket,
+            &transfer.work_bucket,
+            transfer.versions,
+            parts,
+            transfer.started,
+        );
+        let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
+        let checksum = hex::encode(Md5::digest(&bytes)).into_bytes();
+        write(
+            &ObjectAt::new(&transfer.work_bucket, layout.copy_manifest_checksum()),
+            checksum,
+            "text/plain",
+            work,
+        )
+        .await?;
+        let at = ObjectAt::new(&transfer.work_bucket, layout.copy_manifest());
+        let etag = write(&at, bytes, "application/json", work).await?;
+        Some(ManifestLocation { bucket: at.bucket, key: at.key, etag })
+    };
+    let plan = Plan::new(transfer, tally, manifest);
+    let bytes = serde_json::to_vec_pretty(&plan).unwrap_or_default();
+    let hash = PlanHash::of(&bytes);
+    write(&ObjectAt::new(&transfer.work_bucket, layout.plan()), bytes, "application/json", work).await?;
+    Ok(Output { plan: plan.summary(layout.plan(), hash) })
+}
+
+/// The sum of every slice's legs, each once, up to its last.
+async fn whole_tally(transfer: &Transfer, slices: usize, work: &impl ReadObjects) -> Result<Tally, Error> {
+    let layout = Layout::of(&transfer.name);
+    let mut legs: BTreeMap<(u32, u32), LegTally> = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let folder = layout.tallies();
+        let page = work
+            .list(&transfer.work_bucket, folder.as_str(), after.as_deref())
+            .await
+            .map_err(|error| Error::Aws { doing: format!("list {folder}"), error })?;
+        after = page.objects.last().map(|object| object.key.to_string());
+        for object in page.objects {
+            let leg: LegTally = read_json(&ObjectAt::new(&transfer.work_bucket, object.key), work).await?;
+            legs.insert((leg.slice, leg.leg), leg);
+        }
+        if !page.more {
+            break;
+        }
+    }
+    let mut whole = Tally::default();
+    for slice in (0..).take(slices) {
+        for leg in 0.. {
+            let Some(found) = legs.remove(&(slice, leg)) else {
+                return Err(Error::UnfinishedSlice { slice, slices, leg });
+            };
+            whole.merge(found.tally);
+            if found.last {
+                break;
+            }
+        }
+    }
+    Ok(whole)
+}
+
+async fn read_json<T: for<'a> Deserialize<'a>>(at: &ObjectAt, work: &impl ReadObjects) -> Result<T, Error> {
+    let bytes =
+        read_whole(work, at).await.map_err(|error| Error::Aws { doing: format!("read {at}"), error })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Error::Unreadable { at: at.to_string(), problem: e.to_string() })
+}
+
+async fn write(
+    at: &ObjectAt,
+    bytes: Vec<u8>,
+    content_type: &str,
+    work: &impl WriteObjects,
+) -> Result<String, Error> {
+    work.write(at, bytes, content_type)
+        .await
+        .map_err(|error| Error::Aws { doing: format!("write {at}"), error })
+}

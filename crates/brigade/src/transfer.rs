@@ -1,0 +1,332 @@
+//! A transfer with every choice made: what flows through the state machine.
+//!
+//! Built once, by check-inventory, from a request and the deployment's own settings; every later
+//! step reads it and none changes it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, Region, RoleArn, TransferName};
+use crate::request::{
+    ApprovalRequest, CopyChecksum, CopyStorageClass, InvalidRequest, InventorySource, ObjectSource,
+    PermissionsRequest, TransferRequest, Trigger,
+};
+
+/// What one deployment of the template fixes for all its transfers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// The account it is deployed in, which owns the destination.
+    pub account: AccountId,
+    /// The Region it is deployed in: the destination bucket's, where copy jobs must be created.
+    pub region: Region,
+    /// The account the objects come from.
+    pub source_account: AccountId,
+    /// The bucket the objects come from.
+    pub source_bucket: BucketName,
+    /// That bucket's Region.
+    pub source_region: Region,
+    /// The bucket the copies go to.
+    pub destination_bucket: BucketName,
+    /// The folder the copies go to; empty for none.
+    pub destination_prefix: String,
+    /// The key the copies are encrypted with, if one is asked for.
+    pub destination_kms_key: Option<KmsKeyArn>,
+    /// The bucket that holds what a transfer writes about itself.
+    pub work_bucket: BucketName,
+    /// The bucket completion reports go to.
+    pub report_bucket: BucketName,
+    /// The role that Batch Operations assumes, and that reads the source for us.
+    pub batch_role: RoleArn,
+}
+
+/// A transfer, resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Transfer {
+    /// Its name, unique in the deployment.
+    pub name: TransferName,
+    /// The execution that runs it.
+    pub execution: String,
+    /// When that execution began.
+    #[schemars(with = "String")]
+    pub started: Timestamp,
+    /// Where the list of objects comes from.
+    pub objects: ObjectSource,
+    /// The side the objects come from.
+    pub source: Source,
+    /// The side the copies go to.
+    pub destination: Destination,
+    /// The bucket that holds what the transfer writes about itself.
+    pub work_bucket: BucketName,
+    /// The bucket completion reports go to.
+    pub report_bucket: BucketName,
+    /// The role that copies.
+    pub batch_role: RoleArn,
+    /// The human gate.
+    pub approval: ApprovalRequest,
+    /// The permission gate.
+    pub permissions: PermissionsRequest,
+    /// The job's priority.
+    pub priority: i32,
+    /// Whether the list names a version of each object, so that exactly those are copied.
+    pub versions: bool,
+}
+
+/// The side the objects come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Source {
+    /// The account that owns the bucket.
+    pub account: AccountId,
+    /// The bucket.
+    pub bucket: BucketName,
+    /// Its Region.
+    pub region: Region,
+}
+
+/// The side the copies go to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Destination {
+    /// The account that owns the bucket.
+    pub account: AccountId,
+    /// The bucket.
+    pub bucket: BucketName,
+    /// Its Region, where the job is created.
+    pub region: Region,
+    /// The folder the copies go to; empty for none.
+    #[serde(default)]
+    pub prefix: String,
+    /// The copies' storage class.
+    pub storage_class: CopyStorageClass,
+    /// The key the copies are encrypted with; the bucket's default encryption decides without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kms_key: Option<KmsKeyArn>,
+    /// Whether the copies use an S3 Bucket Key.
+    pub bucket_key: bool,
+    /// Tags that replace the source's; the source's are copied without them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, String>>,
+    /// The checksum stored with each copy.
+    pub checksum_algorithm: CopyChecksum,
+}
+
+impl Destination {
+    /// The key an object's copy gets.
+    #[must_use]
+    pub fn key_of(&self, key: &ObjectKey) -> String {
+        if self.prefix.is_empty() { key.to_string() } else { format!("{}/{key}", self.prefix) }
+    }
+
+    /// Whether the source's tags travel with the objects.
+    #[must_use]
+    pub fn copies_tags(&self) -> bool {
+        self.tags.is_none()
+    }
+
+    /// Whether the copies carry any tags at all, their own or the source's.
+    #[must_use]
+    pub fn writes_tags(&self) -> bool {
+        self.tags.as_ref().is_none_or(|tags| !tags.is_empty())
+    }
+}
+
+/// The execution a transfer runs in, as Step Functions names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Execution {
+    /// Its ARN.
+    pub arn: String,
+    /// Its name.
+    pub name: String,
+    /// When it began.
+    #[schemars(with = "String")]
+    pub started: Timestamp,
+}
+
+impl Transfer {
+    /// Makes every choice that a trigger leaves open.
+    ///
+    /// # Errors
+    /// When the trigger asks for what this deployment can't do.
+    pub fn resolve(
+        trigger: Trigger,
+        deployment: &Deployment,
+        execution: Execution,
+    ) -> Result<Self, InvalidRequest> {
+        let request = match trigger {
+            Trigger::Request(request) => *request,
+            Trigger::InventoryArrived { bucket, manifest_key } => {
+                let mut request = TransferRequest::of(ObjectSource::Inventory(InventorySource {
+                    bucket,
+                    manifest_key,
+                    wait_minutes: 15,
+                }));
+                request.name = Some(arrival_name(&request.objects)?);
+                request
+            }
+        };
+        let name = match request.name {
+            Some(name) => name,
+            None => execution.name.parse().map_err(|e| {
+                InvalidRequest::new(
+                    "name",
+                    format!("is missing, and the execution's name does not serve: {e}"),
+                )
+            })?,
+        };
+        let TransferRequest { source, destination, .. } = request;
+        only(source.account.as_ref(), &deployment.source_account, "source.account")?;
+        only(source.bucket.as_ref(), &deployment.source_bucket, "source.bucket")?;
+        only(source.region.as_ref(), &deployment.source_region, "source.region")?;
+        only(destination.bucket.as_ref(), &deployment.destination_bucket, "destination.bucket")?;
+        if let (Some(key), deployed) = (&destination.kms_key, &deployment.destination_kms_key)
+            && deployed.as_ref() != Some(key)
+        {
+            let deployed = deployed.as_ref().map_or("no key", KmsKeyArn::as_str);
+            return Err(InvalidRequest::new(
+                "destination.kmsKey",
+                format!(
+                    "is {key}, but this deployment's roles may use {deployed}; deploy the stack with DestinationKmsKeyArn={key}"
+                ),
+            ));
+        }
+        Ok(Self {
+            name,
+            execution: execution.arn,
+            started: execution.started,
+            versions: false,
+            objects: request.objects,
+            source: Source {
+                account: deployment.source_account.clone(),
+                bucket: deployment.source_bucket.clone(),
+                region: deployment.source_region.clone(),
+            },
+            destination: Destination {
+                account: deployment.account.clone(),
+                bucket: deployment.destination_bucket.clone(),
+                region: deployment.region.clone(),
+                prefix: destination.prefix.unwrap_or_else(|| deployment.destination_prefix.clone()),
+                storage_class: destination.storage_class.unwrap_or_default(),
+                kms_key: destination.kms_key.or_else(|| deployment.destination_kms_key.clone()),
+                bucket_key: destination.bucket_key.unwrap_or(true),
+                tags: destination.tags,
+                checksum_algorithm: destination.checksum_algorithm.unwrap_or_default(),
+            },
+            work_bucket: deployment.work_bucket.clone(),
+            report_bucket: deployment.report_bucket.clone(),
+            batch_role: deployment.batch_role.clone(),
+            approval: request.approval,
+            permissions: request.permissions,
+            priority: request.priority,
+        })
+    }
+}
+
+/// A deployment's roles are made for one source and one destination; anything else would only be
+/// refused later, by IAM.
+fn only<T: PartialEq + std::fmt::Display>(
+    asked: Option<&T>,
+    deployed: &T,
+    field: &str,
+) -> Result<(), InvalidRequest> {
+    match asked {
+        Some(asked) if asked != deployed => Err(InvalidRequest::new(
+            field,
+            format!(
+                "is {asked}, but this deployment's roles are made for {deployed}; correct it, or deploy another stack for {asked}"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The name of a transfer that an inventory's arrival starts: the report's configuration and date,
+/// and enough of a hash that two buckets' reports never share one. The same event, delivered
+/// twice, gives the same name.
+fn arrival_name(objects: &ObjectSource) -> Result<TransferName, InvalidRequest> {
+    use sha2::{Digest, Sha256};
+
+    let ObjectSource::Inventory(inventory) = objects else {
+        return Err(InvalidRequest::new("objects", "only an inventory arrives"));
+    };
+    let key = inventory.manifest_key.as_str();
+    let mut folders = key.rsplit('/').skip(1);
+    let date = folders.next().unwrap_or("report");
+    let configuration = folders.next().unwrap_or("inventory");
+    let kept: String = format!("{configuration}-{date}")
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
+        .skip_while(|c| !c.is_ascii_alphanumeric())
+        .take(60)
+        .collect();
+    let hash = hex::encode(Sha256::digest(format!("{}/{key}", inventory.bucket)));
+    format!("{kept}-{}", &hash[..8])
+        .trim_start_matches('-')
+        .parse()
+        .map_err(|e| InvalidRequest::new("detail.object.key", format!("{e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn deployment() -> Deployment {
+        Deployment {
+            account: "222222222222".parse().expect("account"),
+            region: "us-east-1".parse().expect("region"),
+            source_account: "111111111111".parse().expect("account"),
+            source_bucket: "photos".parse().expect("bucket"),
+            source_region: "us-east-1".parse().expect("region"),
+            destination_bucket: "archive".parse().expect("bucket"),
+            destination_prefix: "incoming".to_owned(),
+            destination_kms_key: None,
+            work_bucket: "work".parse().expect("bucket"),
+            report_bucket: "work".parse().expect("bucket"),
+            batch_role: "arn:aws:iam::222222222222:role/batch".parse().expect("role"),
+        }
+    }
+
+    fn resolve(input: &serde_json::Value) -> Result<Transfer, InvalidRequest> {
+        let execution = Execution {
+            arn: "arn:execution".to_owned(),
+            name: "monday".to_owned(),
+            started: Timestamp::UNIX_EPOCH,
+        };
+        Transfer::resolve(Trigger::decode(input)?, &deployment(), execution)
+    }
+
+    #[test]
+    fn a_foreign_account_typo_is_answered_before_aws_is_asked() {
+        let error = resolve(&json!({"objects": {"listing": {}}, "source": {"account": "111111111112"}}));
+        let message = error.expect_err("refused").to_string();
+        assert!(message.starts_with("source.account: is 111111111112, but"), "{message}");
+    }
+
+    #[test]
+    fn the_same_arrival_gives_the_same_name() {
+        let event = |bucket: &str| {
+            json!({
+                "detail-type": "Object Created",
+                "detail": {"bucket": {"name": bucket}, "object": {"key": "p/photos/daily/2026-11-20T01-00Z/manifest.checksum"}}
+            })
+        };
+        let name = |bucket| resolve(&event(bucket)).expect("resolved").name.to_string();
+        assert_eq!(name("reports"), name("reports"));
+        assert_ne!(name("reports"), name("other"));
+        assert!(name("reports").starts_with("daily-2026-11-20T01-00Z-"), "{}", name("reports"));
+    }
+
+    #[test]
+    fn the_execution_names_a_transfer_without_a_name() {
+        let transfer = resolve(&json!({"objects": {"listing": {}}})).expect("resolved");
+        assert_eq!(transfer.name.as_str(), "monday");
+        let key = "a b".parse().expect("key");
+        assert_eq!(transfer.destination.key_of(&key), "incoming/a b");
+    }
+}
