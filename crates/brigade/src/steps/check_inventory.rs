@@ -24,8 +24,8 @@ const HEADS_IN_FLIGHT: usize = 32;
 const MOST_SLICES: u64 = 1000;
 /// Bytes of inventory a slice has at least, so that small reports are one slice.
 const LEAST_SLICE: u64 = 32 * 1024 * 1024;
-/// Seconds between two looks at a report that is not whole yet.
-const WAIT_SECONDS: u32 = 60;
+/// Minutes during which a report that is not whole yet is looked at every minute; then every five.
+const QUICK_MINUTES: i64 = 60;
 
 /// The execution's input, and the execution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +35,9 @@ pub struct Input {
     pub input: Value,
     /// The execution.
     pub execution: Execution,
+    /// Whether the permission gate has found nothing missing since the list was last forbidden.
+    #[serde(default)]
+    pub granted: bool,
 }
 
 /// What was found.
@@ -47,6 +50,19 @@ pub struct Output {
     pub transfer: Transfer,
     /// Seconds to wait before the next look, if there is one.
     pub wait_seconds: u32,
+    /// What may not be read, where something may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forbidden: Option<ListObject>,
+}
+
+/// An object that is part of the list: a manifest, its checksum or a data file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListObject {
+    /// Its bucket.
+    pub bucket: BucketName,
+    /// Its key.
+    pub key: ObjectKey,
 }
 
 /// What to do next.
@@ -125,6 +141,8 @@ pub enum Error {
     EncryptedManifest { at: String },
     #[error("there is no {what}; correct the request")]
     NotFound { what: String },
+    #[error("every permission was found granted, and still {error}")]
+    StillForbidden { error: AwsError },
     #[error("AWS refused to {doing}: {error}")]
     Aws { doing: String, error: AwsError },
 }
@@ -141,6 +159,7 @@ impl Failure for Error {
             Self::InvalidCsv { .. } => "CheckInventory.InvalidCsv",
             Self::EncryptedManifest { .. } => "CheckInventory.EncryptedManifest",
             Self::NotFound { .. } => "CheckInventory.NotFound",
+            Self::StillForbidden { .. } => "CheckInventory.StillForbidden",
             Self::Aws { error, .. } => aws_failure(error, "CheckInventory.Refused"),
         }
     }
@@ -150,7 +169,7 @@ impl Failure for Error {
 enum Look {
     Whole { versions: bool, slices: Vec<SliceContent> },
     Absent { missing: String, minutes: u32 },
-    Forbidden,
+    Forbidden { at: Option<ObjectAt>, error: AwsError },
 }
 
 /// Takes the step. `role` reads as the batch role, `work` is our own bucket.
@@ -169,7 +188,7 @@ pub async fn run(
     let mut transfer = Transfer::resolve(trigger, deployment, input.execution)?;
     if let Some(owner) = other_owner(&transfer, work).await? {
         return if by_event {
-            Ok(Output { status: Status::Duplicate, transfer, wait_seconds: 0 })
+            Ok(Output { status: Status::Duplicate, transfer, wait_seconds: 0, forbidden: None })
         } else {
             Err(Error::NameTaken { name: transfer.name.to_string(), owner })
         };
@@ -179,10 +198,15 @@ pub async fn run(
         ObjectSource::Csv(source) => look_at_csv(source, &transfer, role).await?,
         ObjectSource::Listing(source) => look_at_listing(source, &transfer, role).await?,
     };
+    let waited = now.duration_since(transfer.started);
+    let mut forbidden = None;
     let status = match look {
-        Look::Forbidden => Status::Forbidden,
+        Look::Forbidden { error, .. } if input.granted => return Err(Error::StillForbidden { error }),
+        Look::Forbidden { at, .. } => {
+            forbidden = at.map(|at| ListObject { bucket: at.bucket, key: at.key });
+            Status::Forbidden
+        }
         Look::Absent { missing, minutes } => {
-            let waited = now.duration_since(transfer.started);
             if waited >= SignedDuration::from_mins(i64::from(minutes)) {
                 return Err(Error::MissingManifest { at: missing, minutes });
             }
@@ -194,7 +218,8 @@ pub async fn run(
             Status::Ready
         }
     };
-    Ok(Output { status, transfer, wait_seconds: WAIT_SECONDS })
+    let wait_seconds = if waited.as_mins() < QUICK_MINUTES { 60 } else { 300 };
+    Ok(Output { status, transfer, wait_seconds, forbidden })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -236,7 +261,9 @@ async fn look_at_inventory(
     for part in [&at, &checksum_at] {
         match read_whole(role, part).await {
             Ok(bytes) => read.push(bytes),
-            Err(AwsError::Forbidden(_)) => return Ok(Look::Forbidden),
+            Err(error @ AwsError::Forbidden(_)) => {
+                return Ok(Look::Forbidden { at: Some(part.clone()), error });
+            }
             Err(AwsError::NotFound(_)) => return Ok(absent(part)),
             Err(error) => return Err(Error::Aws { doing: format!("read {part}"), error }),
         }
@@ -270,7 +297,7 @@ async fn look_at_inventory(
                 return Err(Error::TruncatedFile { at: at.to_string(), found, expected });
             }
             Ok(_) => {}
-            Err(AwsError::Forbidden(_)) => return Ok(Look::Forbidden),
+            Err(error @ AwsError::Forbidden(_)) => return Ok(Look::Forbidden { at: Some(at), error }),
             Err(AwsError::NotFound(_)) => return Ok(absent(&at)),
             Err(error) => return Err(Error::Aws { doing: format!("look at {at}"), error }),
         }
@@ -315,7 +342,7 @@ async fn look_at_csv(
 ) -> Result<Look, Error> {
     let at = ObjectAt::new(&source.bucket, source.key.clone());
     let aws = |doing: &str, error| match error {
-        AwsError::Forbidden(_) => Ok(Look::Forbidden),
+        error @ AwsError::Forbidden(_) => Ok(Look::Forbidden { at: Some(at.clone()), error }),
         AwsError::NotFound(_) => Err(Error::NotFound { what: at.to_string() }),
         error => Err(Error::Aws { doing: format!("{doing} {at}"), error }),
     };
@@ -349,7 +376,7 @@ async fn look_at_listing(
     let bucket = &transfer.source.bucket;
     match role.list(bucket, &source.prefix, None).await {
         Ok(_) => Ok(Look::Whole { versions: false, slices: vec![SliceContent::Listing] }),
-        Err(AwsError::Forbidden(_)) => Ok(Look::Forbidden),
+        Err(error @ AwsError::Forbidden(_)) => Ok(Look::Forbidden { at: None, error }),
         Err(AwsError::NotFound(_)) => Err(Error::NotFound { what: format!("bucket {bucket}") }),
         Err(error) => Err(Error::Aws { doing: format!("list bucket {bucket}"), error }),
     }

@@ -22,12 +22,14 @@ use crate::ports::{
 use crate::request::ObjectSource;
 use crate::route::SourceObject;
 use crate::steps::aws_failure;
+use crate::steps::check_inventory::ListObject;
 use crate::transfer::Transfer;
 
 /// Probes in flight.
 const PROBES_IN_FLIGHT: usize = 8;
-/// Seconds between looks: quick while someone may be at it, slower after an hour.
-const WAITS: [(i64, u32); 3] = [(15, 30), (60, 60), (i64::MAX, 600)];
+/// Minutes since the gate was entered, and the seconds between looks until then: quick while
+/// someone may be at it, rare later, so that a month of waiting stays below 1,000 looks.
+const WAITS: [(i64, u32); 4] = [(15, 30), (60, 60), (24 * 60, 600), (i64::MAX, 3600)];
 
 /// What is to be proved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +41,9 @@ pub struct Input {
     /// the destination are tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanSummary>,
+    /// Part of the list of objects that was found forbidden.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forbidden: Option<ListObject>,
     /// When the gate was first entered.
     #[schemars(with = "String")]
     pub since: Timestamp,
@@ -109,9 +114,9 @@ pub async fn run(
     work: &(impl ReadObjects + WriteObjects),
     notices: &impl Notices,
 ) -> Result<Output, Error> {
-    let Input { transfer, plan, since, told } = &input;
+    let Input { transfer, plan, forbidden, since, told } = &input;
     let mut findings = Findings::default();
-    look_at_list(transfer, source_keys, role, &mut findings).await?;
+    look_at_list(transfer, forbidden.as_ref(), source_keys, role, &mut findings).await?;
     if let Some(plan) = plan {
         let plan = read_plan(transfer, plan, work).await?;
         look_at_objects(transfer, source_keys, &plan, role, &mut findings).await?;
@@ -153,7 +158,7 @@ pub async fn run(
 
 fn wait(waited: SignedDuration) -> u32 {
     let minutes = waited.as_mins();
-    WAITS.iter().find(|(until, _)| minutes < *until).map_or(600, |(_, seconds)| *seconds)
+    WAITS.iter().find(|(until, _)| minutes < *until).map_or(3600, |(_, seconds)| *seconds)
 }
 
 async fn read_plan(transfer: &Transfer, plan: &PlanSummary, work: &impl ReadObjects) -> Result<Plan, Error> {
@@ -180,6 +185,7 @@ fn refusal(outcome: AwsResult<()>, doing: &str) -> Result<Option<String>, Error>
 /// The list of objects: the inventory or CSV, and the listing that tells missing from forbidden.
 async fn look_at_list(
     transfer: &Transfer,
+    forbidden: Option<&ListObject>,
     source_keys: &[KmsKeyArn],
     role: &impl ReadObjects,
     findings: &mut Findings,
@@ -198,24 +204,27 @@ async fn look_at_list(
     }
     let manifest = match &transfer.objects {
         ObjectSource::Inventory(inventory) => {
-            ObjectAt::new(&inventory.bucket, inventory.manifest_key.clone())
+            Some(ObjectAt::new(&inventory.bucket, inventory.manifest_key.clone()))
         }
-        ObjectSource::Csv(csv) => ObjectAt::new(&csv.bucket, csv.key.clone()),
-        ObjectSource::Listing(_) => return Ok(()),
+        ObjectSource::Csv(csv) => Some(ObjectAt::new(&csv.bucket, csv.key.clone())),
+        ObjectSource::Listing(_) => None,
     };
-    if let Some(evidence) = refusal(role.try_read(&manifest).await, "read the list of objects")? {
-        let problem = format!("the batch role may not read {manifest}");
-        let finding = match denied_key(&evidence) {
+    let forbidden = forbidden.map(|part| ObjectAt::new(&part.bucket, part.key.clone()));
+    for part in manifest.iter().chain(&forbidden) {
+        let Some(evidence) = refusal(role.try_read(part).await, "read the list of objects")? else {
+            continue;
+        };
+        let problem = format!("the batch role may not read {part}");
+        findings.add(match denied_key(&evidence) {
             Some(key) => of_key(transfer, &key, problem, evidence),
             None => of_source(
                 transfer,
                 FindingKind::ManifestUnreadable,
                 problem,
                 evidence,
-                policy::manifest_bucket(transfer, &manifest.bucket),
+                policy::manifest_bucket(transfer, &part.bucket),
             ),
-        };
-        findings.add(finding);
+        });
     }
     Ok(())
 }
@@ -444,7 +453,7 @@ mod tests {
     #[test]
     fn looks_grow_rarer() {
         let waits: Vec<u32> =
-            [0, 14, 20, 61, 9999].map(SignedDuration::from_mins).into_iter().map(wait).collect();
-        assert_eq!(waits, [30, 30, 60, 600, 600]);
+            [0, 14, 20, 61, 1440].map(SignedDuration::from_mins).into_iter().map(wait).collect();
+        assert_eq!(waits, [30, 30, 60, 600, 3600]);
     }
 }
