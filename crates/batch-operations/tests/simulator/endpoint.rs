@@ -1,0 +1,265 @@
+//! S3, STS and Lambda in memory: just what a job needs, and a record of every call.
+//!
+//! It is deliberately kind: it copies archived objects and objects of any size, and does not ask for
+//! permission to read tags. The simulator has to be stricter by itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+/// The access key of the job role's session.
+pub(crate) const ROLE_KEY: &str = "ASIAJOBROLE";
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Object {
+    pub(crate) version: Option<String>,
+    pub(crate) body: Vec<u8>,
+    /// What HEAD says, where it is not the body's length.
+    pub(crate) size: Option<u64>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) delete_marker: bool,
+}
+
+impl Object {
+    pub(crate) fn new(body: impl Into<Vec<u8>>) -> Self {
+        Self { body: body.into(), ..Self::default() }
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(crate) fn etag(&self) -> String {
+        use md5::Digest;
+        hex::encode(md5::Md5::digest(&self.body))
+    }
+}
+
+/// One call that the endpoint received.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) operation: &'static str,
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+    pub(crate) access_key: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Call {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// An answer that replaces the real one.
+pub(crate) type Refusal = (u16, &'static str);
+
+type Function = Box<dyn FnMut(Value) -> Result<Value, Value> + Send>;
+
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) objects: BTreeMap<(String, String), Vec<Object>>,
+    pub(crate) calls: Vec<Call>,
+    /// Operations that are always refused.
+    pub(crate) refused: HashMap<&'static str, Refusal>,
+    /// Operations on one key that are refused so many times first.
+    pub(crate) hiccups: HashMap<(&'static str, String), (u32, Refusal)>,
+    pub(crate) function: Option<Function>,
+    pub(crate) copy_delay: Duration,
+}
+
+impl World {
+    pub(crate) fn put(&mut self, bucket: &str, key: &str, object: Object) {
+        self.objects.entry((bucket.to_owned(), key.to_owned())).or_default().push(object);
+    }
+
+    pub(crate) fn get(&self, bucket: &str, key: &str) -> Option<&Object> {
+        self.objects.get(&(bucket.to_owned(), key.to_owned()))?.last()
+    }
+
+    pub(crate) fn calls(&self, operation: &str) -> Vec<Call> {
+        let calls = self.calls.iter().filter(|call| call.operation == operation);
+        calls.cloned().collect()
+    }
+
+    fn find(&self, bucket: &str, key: &str, version: Option<&str>) -> Option<&Object> {
+        let versions = self.objects.get(&(bucket.to_owned(), key.to_owned()))?;
+        match version {
+            None => versions.last(),
+            Some(id) => versions.iter().find(|object| object.version.as_deref() == Some(id)),
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Endpoint {
+    world: Arc<Mutex<World>>,
+}
+
+impl Endpoint {
+    /// Starts serving; returns the URL.
+    pub(crate) async fn start(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = axum::Router::new().fallback(answer).with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+}
+
+async fn answer(
+    State(endpoint): State<Endpoint>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let decode = |text: &str| percent_decode_str(text).decode_utf8().unwrap().into_owned();
+    let path = uri.path().trim_start_matches('/');
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    let (bucket, key) = (decode(bucket), decode(key));
+    let query = uri.query().unwrap_or_default();
+    let copied = headers.contains_key("x-amz-copy-source");
+    let operation = match (&method, query.contains("tagging"), copied) {
+        (&Method::POST, _, _) if bucket.is_empty() => "AssumeRole",
+        (&Method::POST, _, _) => "Invoke",
+        (&Method::GET, true, _) => "GetObjectTagging",
+        (&Method::GET, false, _) => "GetObject",
+        (&Method::HEAD, _, _) => "HeadObject",
+        (&Method::PUT, _, true) => "CopyObject",
+        (&Method::PUT, _, false) => "PutObject",
+        _ => return error(&method, (405, "MethodNotAllowed")),
+    };
+    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
+    let access_key = authorization
+        .and_then(|text| text.split_once("Credential=")?.1.split('/').next())
+        .unwrap_or_default()
+        .to_owned();
+    let delay = {
+        let mut world = endpoint.world();
+        world.calls.push(Call {
+            operation,
+            bucket: bucket.clone(),
+            key: key.clone(),
+            access_key,
+            headers: headers.clone(),
+            body: body.clone(),
+        });
+        world.copy_delay
+    };
+    if operation == "CopyObject" && !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    let mut world = endpoint.world();
+    if let Some(refusal) = world.refused.get(operation) {
+        return error(&method, *refusal);
+    }
+    if let Some((left, refusal)) = world.hiccups.get_mut(&(operation, key.clone()))
+        && *left > 0
+    {
+        *left -= 1;
+        return error(&method, *refusal);
+    }
+    let version = query.split('&').find_map(|pair| pair.strip_prefix("versionId=")).map(decode);
+    match operation {
+        "AssumeRole" => assume_role(),
+        "Invoke" => invoke(&mut world, &body),
+        "PutObject" => {
+            world.put(&bucket, &key, Object::new(body.to_vec()));
+            StatusCode::OK.into_response()
+        }
+        "CopyObject" => {
+            let source = headers["x-amz-copy-source"].to_str().unwrap();
+            let (path, version) = source.split_once("?versionId=").unwrap_or((source, ""));
+            let (source_bucket, source_key) = path.split_once('/').unwrap();
+            let version = Some(version).filter(|version| !version.is_empty());
+            let found = world.find(&decode(source_bucket), &decode(source_key), version).cloned();
+            match found {
+                Some(object) if !object.delete_marker => {
+                    world.put(&bucket, &key, object);
+                    "<CopyObjectResult><ETag>e</ETag></CopyObjectResult>".into_response()
+                }
+                Some(_) | None => error(&method, (404, "NoSuchKey")),
+            }
+        }
+        _ => read(&world, &method, &bucket, &key, version.as_deref(), operation),
+    }
+}
+
+fn read(
+    world: &World,
+    method: &Method,
+    bucket: &str,
+    key: &str,
+    version: Option<&str>,
+    operation: &str,
+) -> Response {
+    let Some(object) = world.find(bucket, key, version) else {
+        return error(method, (404, "NoSuchKey"));
+    };
+    if object.delete_marker {
+        let refusal = if version.is_some() { (405, "MethodNotAllowed") } else { (404, "NoSuchKey") };
+        let mut response = error(method, refusal);
+        response.headers_mut().insert("x-amz-delete-marker", HeaderValue::from_static("true"));
+        return response;
+    }
+    if operation == "GetObjectTagging" {
+        return "<Tagging><TagSet></TagSet></Tagging>".into_response();
+    }
+    let mut response = match operation {
+        "HeadObject" => StatusCode::OK.into_response(),
+        _ => object.body.clone().into_response(),
+    };
+    let size = object.size.unwrap_or(object.body.len() as u64).to_string();
+    let etag = format!("\"{}\"", object.etag());
+    let headers = response.headers_mut();
+    for (name, value) in [("content-length", &size), ("etag", &etag)]
+        .into_iter()
+        .chain(object.headers.iter().map(|(name, value)| (name.as_str(), value)))
+    {
+        let name = axum::http::HeaderName::try_from(name).unwrap();
+        headers.insert(name, HeaderValue::from_str(value).unwrap());
+    }
+    response
+}
+
+fn error(method: &Method, (status, code): Refusal) -> Response {
+    let status = StatusCode::from_u16(status).unwrap();
+    if method == Method::HEAD {
+        return status.into_response();
+    }
+    let body = format!("<Error><Code>{code}</Code><Message>message of {code}</Message></Error>");
+    (status, body).into_response()
+}
+
+fn assume_role() -> Response {
+    format!(
+        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult>\
+         <Credentials><AccessKeyId>{ROLE_KEY}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>\
+         <SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>\
+         </AssumeRoleResult></AssumeRoleResponse>"
+    )
+    .into_response()
+}
+
+fn invoke(world: &mut World, body: &[u8]) -> Response {
+    let event = serde_json::from_slice(body).unwrap();
+    let function = world.function.as_mut().unwrap();
+    match function(event) {
+        Ok(result) => result.to_string().into_response(),
+        Err(result) => ([("x-amz-function-error", "Unhandled")], result.to_string()).into_response(),
+    }
+}
