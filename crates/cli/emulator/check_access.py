@@ -7,6 +7,7 @@ question through an assumed role. Prints one line per check and a last line
 
 import contextlib
 import functools
+import io
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import zipfile
 
 import boto3
 from botocore.config import Config
@@ -343,6 +345,17 @@ def check_copies(accounts, source, target):
     asked = target.head_object(Bucket=TARGET_BUCKET, Key="copy/cool")
     check("which it then has", asked.get("StorageClass") == "GLACIER_IR", asked)
     refused("a copy from a closed bucket", lambda: copy("plain", CLOSED_BUCKET), "AccessDenied")
+    refused(
+        "a copy that must not overwrite, onto a key that is there",
+        lambda: copy("cool", IfNoneMatch="*"),
+        "PreconditionFailed",
+    )
+    allowed(
+        "onto another",
+        lambda: s3.copy_object(
+            Bucket=TARGET_BUCKET, Key="fresh", CopySource=f"{SOURCE_BUCKET}/cool", IfNoneMatch="*"
+        ),
+    )
     source.put_object(Bucket=SOURCE_BUCKET, Key="big", Body=b"b" * (COPY_LIMIT_BYTES + 1))
     refused(
         "a copy over the size limit",
@@ -523,12 +536,12 @@ def check_tags_and_versions(accounts, source, target):
     )
     refused(
         "an ACL takes PutObjectAcl",
-        attempt(read, write, key="untagged", ACL="bucket-owner-full-control"),
+        attempt(read, write, key="plain", ACL="bucket-owner-full-control"),
         "AccessDenied",
     )
     allowed(
         "an ACL with PutObjectAcl",
-        attempt(read, (*write, "PutObjectAcl"), key="untagged", ACL="bucket-owner-full-control"),
+        attempt(read, (*write, "PutObjectAcl"), key="plain", ACL="bucket-owner-full-control"),
     )
 
     upload = target.create_multipart_upload(Bucket=TARGET_BUCKET, Key="with-tags", Tagging="kind=parts")[
@@ -973,6 +986,146 @@ def add_headers(client, headers):
     client.meta.events.register("before-sign.s3.PutObject", add)
 
 
+FUNCTION = """#!/usr/bin/env python3
+import json, os, urllib.request
+
+runtime = f"http://{os.environ['AWS_LAMBDA_RUNTIME_API']}/2018-06-01/runtime/invocation"
+while True:
+    with urllib.request.urlopen(f"{runtime}/next") as invocation:
+        request, event = invocation.headers["Lambda-Runtime-Aws-Request-Id"], json.load(invocation)
+    answer, outcome = event, "response"
+    if isinstance(event, dict) and "fail" in event:
+        answer, outcome = {"errorType": event["fail"], "errorMessage": event.get("token", "")}, "error"
+    urllib.request.urlopen(f"{runtime}/{request}/{outcome}", data=json.dumps(answer).encode()).close()
+"""
+
+
+def check_state_machines(accounts, target):
+    """JSONata in a Distributed Map, and callbacks of a function."""
+    echo = deploy_function(accounts)
+    target.put_object(Bucket=TARGET_BUCKET, Key="items.json", Body=json.dumps({"chunks": ["a", "b", "c"]}))
+    invoke = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": True}
+    seen = {"seen": "{% $states.input %}", "outer": "{% $exists($run) %}"}
+    child = {
+        "Work": {
+            **invoke,
+            "Arguments": {"FunctionName": echo, "Payload": seen},
+            "Output": "{% $states.result.Payload %}",
+        }
+    }
+    chunks = {
+        "Type": "Map",
+        "ItemReader": {
+            "Resource": "arn:aws:states:::s3:getObject",
+            "ReaderConfig": {"InputType": "JSON", "ItemsPointer": "/chunks"},
+            "Arguments": {"Bucket": "{% $states.input.bucket %}", "Key": "{% $states.input.key %}"},
+        },
+        "ItemSelector": {
+            "run": "{% $run %}",
+            "chunk": "{% $states.context.Map.Item.Value %}",
+            "of": "{% $states.input.key %}",
+        },
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+            "StartAt": "Work",
+            "States": child,
+        },
+        "ToleratedFailureCount": "{% 0 %}",
+        "Assign": {"count": "{% $count($states.result) %}"},
+        "Output": "{% $states.result[0] %}",
+        "Next": "Done",
+    }
+    states = {
+        "Begin": {"Type": "Pass", "Assign": {"run": "r1"}, "Next": "Chunks"},
+        "Chunks": chunks,
+        "Done": {"Type": "Succeed", "Output": {"first": "{% $states.input %}", "count": "{% $count %}"}},
+    }
+    ended = execute(accounts, "chunks", "Begin", states, {"bucket": TARGET_BUCKET, "key": "items.json"})
+    expected = {
+        "first": {"seen": {"run": "r1", "chunk": "a", "of": "items.json"}, "outer": False},
+        "count": 3,
+    }
+    check(
+        "a Distributed Map reads, selects and collects in JSONata",
+        json.loads(ended.get("output", "{}")) == expected,
+        ended,
+    )
+
+    chunks["ItemProcessor"]["States"] = {
+        "Work": {**invoke, "Arguments": {"FunctionName": echo, "Payload": {"fail": "Chunk.Broken"}}}
+    }
+    ended = execute(
+        accounts, "broken-chunks", "Begin", states, {"bucket": TARGET_BUCKET, "key": "items.json"}
+    )
+    check(
+        "a failed child breaks the threshold",
+        ended.get("error") == "States.ExceedToleratedFailureThreshold",
+        ended,
+    )
+
+    waiting = {**invoke, "Resource": invoke["Resource"] + ".waitForTaskToken", "TimeoutSeconds": "{% 1 %}"}
+    waiting["Arguments"] = {"FunctionName": echo, "Payload": {"token": "{% $states.context.Task.Token %}"}}
+    ended = execute(accounts, "unanswered", "Wait", {"Wait": waiting})
+    check(
+        "a callback that doesn't come times out after the seconds of an expression",
+        ended.get("error") == "States.Timeout",
+        ended,
+    )
+    waiting = {
+        **waiting,
+        "TimeoutSeconds": 60,
+        "Retry": [{"ErrorEquals": ["Broken"], "MaxAttempts": 1, "IntervalSeconds": 1}],
+    }
+    waiting["Arguments"] = {
+        "FunctionName": echo,
+        "Payload": {"fail": "Broken", "token": "{% $states.context.Task.Token %}"},
+    }
+    ended = execute(accounts, "broken", "Wait", {"Wait": waiting})
+    check("one whose function fails doesn't wait for it", ended.get("error") == "Broken", ended)
+    history = accounts.root("stepfunctions", TARGET).get_execution_history(executionArn=ended["executionArn"])
+    failures = [each["taskFailedEventDetails"] for each in history["events"] if each["type"] == "TaskFailed"]
+    tokens = {json.loads(each["cause"])["errorMessage"] for each in failures}
+    check("and has another token when it is retried", len(tokens) == len(failures) == 2, failures)
+
+
+def deploy_function(accounts):
+    """A native function that answers its event, or fails with the error the event names."""
+    trust = policy({"Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}})
+    role = accounts.root("iam", TARGET).create_role(RoleName="function", AssumeRolePolicyDocument=trust)[
+        "Role"
+    ]["Arn"]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        bootstrap = zipfile.ZipInfo("bootstrap")
+        bootstrap.external_attr = 0o755 << 16
+        archive.writestr(bootstrap, FUNCTION)
+    function = accounts.root("lambda", TARGET).create_function(
+        FunctionName="echo",
+        Runtime="provided.al2023",
+        Handler="bootstrap",
+        Role=role,
+        Code={"ZipFile": packed.getvalue()},
+    )
+    return function["FunctionArn"]
+
+
+def execute(accounts, name, start, states, given=None):
+    """The end of an execution of a new state machine."""
+    machines = accounts.root("stepfunctions", TARGET)
+    definition = json.dumps({"QueryLanguage": "JSONata", "StartAt": start, "States": states})
+    role = f"arn:aws:iam::{TARGET}:role/function"
+    machine = machines.create_state_machine(name=name, definition=definition, roleArn=role)["stateMachineArn"]
+    execution = machines.start_execution(stateMachineArn=machine, input=json.dumps(given or {}))[
+        "executionArn"
+    ]
+    for _ in range(100):
+        ended = machines.describe_execution(executionArn=execution)
+        if ended["status"] != "RUNNING":
+            break
+        time.sleep(0.1)
+    return ended
+
+
 def check_stack_encryption(accounts, target):
     """A bucket's encryption in a CloudFormation template takes effect."""
     key = accounts.root("kms", TARGET).create_key()["KeyMetadata"]["Arn"]
@@ -1016,6 +1169,7 @@ def main():
             (check_service_roles, source),
             (check_report_delivery, source, target),
             (check_stack_encryption, target),
+            (check_state_machines, target),
         ):
             try:
                 subject(accounts, *arguments)

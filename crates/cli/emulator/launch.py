@@ -59,6 +59,7 @@ import ministack.services.eventbridge as eventbridge  # noqa: E402
 import ministack.services.iam as iam_service  # noqa: E402
 import ministack.services.kms as kms  # noqa: E402
 import ministack.services.s3 as s3  # noqa: E402
+import ministack.services.stepfunctions as stepfunctions  # noqa: E402
 from ministack.core.responses import AccountScopedDict, get_account_id, get_region, request_scope  # noqa: E402
 from ministack.core.router import extract_access_key_id  # noqa: E402
 
@@ -970,10 +971,36 @@ def oversized_source(source, headers):
 
 @replaces(s3, "_copy_object")
 def copy_object(stock, bucket_name, dest_key, headers):
-    """A copy is STANDARD unless the request says otherwise; stock keeps the source's class."""
-    if not headers.get("x-amz-storage-class"):
-        headers = {**headers, "x-amz-storage-class": "STANDARD"}
+    """Conditions on the target and odd versions of the source; a copy is STANDARD unless told otherwise."""
+    bucket, key, version = copy_source(headers)
+    if version and is_delete_marker(bucket, key, version):
+        return s3._error(
+            "InvalidRequest",
+            "The source of a copy request may not specifically refer to a delete marker by version id.",
+            400,
+        )
+    target = s3._ensure_bucket(bucket_name)
+    unmet = target and s3._check_put_preconditions(headers, target["objects"].get(dest_key))
+    if unmet:
+        return unmet
+    headers = {**headers, "x-amz-storage-class": headers.get("x-amz-storage-class") or "STANDARD"}
+    if version == "null" and is_never_versioned(bucket, key):
+        headers["x-amz-copy-source"] = headers["x-amz-copy-source"].partition("?")[0]
     return stock(bucket_name, dest_key, headers)
+
+
+def is_delete_marker(bucket, key, version):
+    """Whether a version of a key is a delete marker."""
+    versions = s3._object_versions.get((bucket, key), [])
+    return any(each["version_id"] == version and each.get("is_delete_marker") for each in versions)
+
+
+def is_never_versioned(bucket, key):
+    """Whether the current object is the null version, of which stock keeps no entry."""
+    record = s3._ensure_bucket(bucket) or {"objects": {}}
+    current = record["objects"].get(key)
+    versions = s3._object_versions.get((bucket, key), [])
+    return current is not None and not current.get("version_id") and not versions
 
 
 # --- 13. Without s3:ListBucket a missing key looks like a forbidden one --------------------------
@@ -1013,6 +1040,121 @@ def concealed(bucket):
         if denied is not None
         else None
     )
+
+
+# --- 14. Step Functions: JSONata where stock reads only JSONPath ---------------------------------
+#
+# A Distributed Map, a task's timeout and a Succeed state's output take expressions too. A child of
+# a Distributed Map is an execution of its own: it sees no variables but those it assigns.
+
+DISTRIBUTED_MAP_FIELDS = (
+    "ItemReader",
+    "Items",
+    "MaxConcurrency",
+    "ToleratedFailureCount",
+    "ToleratedFailurePercentage",
+)
+
+map_state_input = contextvars.ContextVar("map_state_input", default=None)
+
+
+def speaks_jsonata(state, ctx):
+    """Whether a state is written in JSONata."""
+    return stepfunctions._state_query_language(state, ctx) == "JSONata"
+
+
+@replaces(stepfunctions, "_run_distributed_map")
+def run_distributed_map(stock, state, raw_input, effective, iterator, execution, ctx):
+    """Evaluate the fields of the Map state, then its Assign and Output on the children's results."""
+    if not speaks_jsonata(state, ctx):
+        return stock(state, raw_input, effective, iterator, execution, ctx)
+    evaluated = {
+        field: stepfunctions._apply_jsonata_template(state[field], raw_input, ctx)
+        for field in DISTRIBUTED_MAP_FIELDS
+        if field in state
+    }
+    map_state_input.set(raw_input)
+    items = evaluated.get("Items", raw_input)
+    results, following = stock({**state, **evaluated}, raw_input, items, iterator, execution, ctx)
+    output = stepfunctions._apply_jsonata_output(state, raw_input, ctx, result=results, default=results)
+    stepfunctions._apply_state_assign(state, raw_input, ctx, result=results)
+    return output, following
+
+
+@replaces(stepfunctions, "_resolve_params_obj")
+def resolve_item_selector(stock, template, data, ctx=None):
+    """An ItemSelector sees the item in the context, and the Map state's input and variables."""
+    if ctx and "Map" in ctx and speaks_jsonata({}, ctx):
+        return stepfunctions._apply_jsonata_template(template, map_state_input.get(), ctx)
+    return stock(template, data, ctx)
+
+
+@replaces(stepfunctions, "_run_sub_machine")
+def run_sub_machine(stock, states, start_at, input_data, execution, ctx):
+    """A child execution starts with its own input, name and no variables."""
+    if execution.get("mapRunArn") and ctx["Execution"]["Id"] != execution["executionArn"]:
+        ctx["variables"] = {}
+        ctx["Execution"] = {
+            "Id": execution["executionArn"],
+            "Input": input_data,
+            "Name": execution["name"],
+            "StartTime": execution["startDate"],
+        }
+    return stock(states, start_at, input_data, execution, ctx)
+
+
+@replaces(stepfunctions, "_apply_output_path")
+def apply_output(stock, state, data, ctx=None):
+    """The Output of a Succeed state."""
+    if state.get("Type") == "Succeed" and speaks_jsonata(state, ctx):
+        return stepfunctions._apply_jsonata_output(state, data, ctx, default=data)
+    return stock(state, data, ctx)
+
+
+@replaces(stepfunctions, "_execute_task")
+def execute_task(stock, state, raw_input, execution, ctx):
+    """TimeoutSeconds may be an expression."""
+    if "TimeoutSeconds" in state and speaks_jsonata(state, ctx):
+        seconds = stepfunctions._jsonata_state_field(state, "TimeoutSeconds", "number", raw_input, ctx)
+        state = {**state, "TimeoutSeconds": seconds}
+    return stock(state, raw_input, execution, ctx)
+
+
+# A task that waits for a callback has a new token on every attempt, and fails at once when the
+# function it invokes fails. Stock keeps the first token, and waits for a callback that never comes.
+
+callback_token = contextvars.ContextVar("callback_token", default=None)
+
+
+@replaces(stepfunctions, "_apply_jsonata_arguments")
+def apply_arguments(stock, state, raw_input, ctx=None):
+    """Draw the token of this attempt before the arguments that carry it."""
+    if state.get("Resource", "").endswith(".waitForTaskToken"):
+        ctx["Task"] = {"Token": stepfunctions.new_uuid()}
+    return stock(state, raw_input, ctx)
+
+
+@replaces(stepfunctions, "_invoke_with_callback")
+def invoke_with_callback(stock, resource, input_data, token, state):
+    """Let the invocation know which token waits for it."""
+    before = callback_token.set(token)
+    try:
+        return stock(resource, input_data, token, state)
+    finally:
+        callback_token.reset(before)
+
+
+@replaces(stepfunctions, "_call_lambda")
+def call_lambda(stock, func_ref, event):
+    """A function error answers the token that waits."""
+    try:
+        return stock(func_ref, event)
+    except stepfunctions._ExecutionError as error:
+        waiting = stepfunctions._task_tokens.get(callback_token.get())
+        if waiting is not None:
+            waiting["error"] = {"Error": error.error, "Cause": error.cause}
+            waiting["event"].set()
+        raise
 
 
 if __name__ == "__main__":
