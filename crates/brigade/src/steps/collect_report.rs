@@ -178,11 +178,14 @@ pub async fn run(
     })
 }
 
-/// Waits grow from 30 seconds, the fastest AWS wants to be asked, to 15 minutes: a job of a month
-/// is looked at some 2,900 times, far inside an execution's 25,000 events.
+/// Waits grow from 30 seconds, the fastest AWS wants to be asked, to 15 minutes, and after the first
+/// day to an hour: a job of a month is looked at fewer than 900 times.
 fn look_again(progress: Progress, looks: Looks) -> Output {
-    let wait_seconds =
-        if looks.late > 0 { LATE_SECONDS } else { (30 + 10 * looks.running.saturating_sub(1)).min(900) };
+    let wait_seconds = match looks {
+        Looks { late: 1.., .. } => LATE_SECONDS,
+        Looks { running: ..=150, .. } => (30 + 10 * looks.running.saturating_sub(1)).min(900),
+        Looks { .. } => 3600,
+    };
     Output {
         status: Status::Running,
         progress,
