@@ -25,8 +25,8 @@
 //! has a status, `run` drives it, a `manifest` lists its tasks, a `task` copies an object or invokes a
 //! function, a `report` says what became of each.
 
+mod answer;
 mod arn;
-mod client;
 mod config;
 mod job;
 mod manifest;

@@ -19,8 +19,8 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use flate2::bufread::MultiGzDecoder;
 use tokio::io::AsyncWriteExt;
 
+use crate::answer::Answer;
 use crate::arn::ObjectArn;
-use crate::client::Answer;
 use crate::job::Failure;
 use crate::job::request::{ManifestFormat, ManifestSource};
 pub(crate) use rows::{Row, Version};

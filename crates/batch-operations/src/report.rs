@@ -14,7 +14,7 @@ use md5::{Digest, Md5};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-use crate::client::Answer;
+use crate::answer::Answer;
 use crate::job::request::{ReportScope, ReportTarget};
 use crate::job::{Failure, JobId, iso8601};
 use crate::manifest::Row;

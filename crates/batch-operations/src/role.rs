@@ -11,8 +11,8 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_sts::error::SdkError;
 
+use crate::answer::{Answer, chain};
 use crate::arn::{AccountId, RoleArn};
-use crate::client::{Answer, chain};
 use crate::config::{Config, RoleCredentials};
 use crate::job::Failure;
 

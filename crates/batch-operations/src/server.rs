@@ -129,9 +129,9 @@ fn router(config: Config, address: SocketAddr) -> Result<axum::Router, ServeErro
         .with_state(shared))
 }
 
-type Answer = Result<Response, Refusal>;
+type Reply = Result<Response, Refusal>;
 
-async fn create_job(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Answer {
+async fn create_job(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Reply {
     let account = account(&headers)?;
     let body: xml::CreateJobRequest = parse_xml(&body)?;
     // What was understood, not the bytes: SDKs send maps in any order.
@@ -154,12 +154,12 @@ async fn describe_job(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Answer {
+) -> Reply {
     let job = shared.store.find(&account(&headers)?, &id)?;
     respond("DescribeJobResult", &xml::DescribeJobResult { job: job.describe() })
 }
 
-async fn list_jobs(State(shared): State<Arc<Shared>>, headers: HeaderMap, uri: Uri) -> Answer {
+async fn list_jobs(State(shared): State<Arc<Shared>>, headers: HeaderMap, uri: Uri) -> Reply {
     let query = Query::of(&uri);
     let statuses = query
         .all("jobStatuses")
@@ -197,7 +197,7 @@ async fn update_job_status(
     Path(id): Path<String>,
     headers: HeaderMap,
     uri: Uri,
-) -> Answer {
+) -> Reply {
     let job = shared.store.find(&account(&headers)?, &id)?;
     let query = Query::of(&uri);
     let reason = query.first("statusUpdateReason").map(str::to_owned);
@@ -224,7 +224,7 @@ async fn update_job_priority(
     Path(id): Path<String>,
     headers: HeaderMap,
     uri: Uri,
-) -> Answer {
+) -> Reply {
     let job = shared.store.find(&account(&headers)?, &id)?;
     let query = Query::of(&uri);
     let priority = query
@@ -240,7 +240,7 @@ async fn get_job_tagging(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Answer {
+) -> Reply {
     let job = shared.store.find(&account(&headers)?, &id)?;
     let tags = xml::Members { members: job.tags() };
     respond("GetJobTaggingResult", &xml::GetJobTaggingResult { tags })
@@ -251,7 +251,7 @@ async fn put_job_tagging(
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
-) -> Answer {
+) -> Reply {
     let job = shared.store.find(&account(&headers)?, &id)?;
     let request: xml::PutJobTaggingRequest = parse_xml(&body)?;
     job.set_tags(parse_tags(request.tags)?);
@@ -262,7 +262,7 @@ async fn delete_job_tagging(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Answer {
+) -> Reply {
     let job = shared.store.find(&account(&headers)?, &id)?;
     job.set_tags(Vec::new());
     respond("DeleteJobTaggingResult", &xml::DeleteJobTaggingResult {})
@@ -291,7 +291,7 @@ fn parse_xml<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
         .map_err(|error| Refusal::bad_request(format!("the body is not understood: {error}")))
 }
 
-fn respond<T: Serialize>(root: &str, result: &T) -> Answer {
+fn respond<T: Serialize>(root: &str, result: &T) -> Reply {
     xml_response(StatusCode::OK, root, result).map_err(|error| Refusal::bad_request(error.to_string()))
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod invoke;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::Answer;
+use crate::answer::Answer;
 use crate::config::Config;
 use crate::job::Job;
 use crate::job::request::Operation;

@@ -15,8 +15,8 @@ use aws_sdk_s3::types::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Attempt, Outcome};
+use crate::answer::Answer;
 use crate::arn::Bucket;
-use crate::client::Answer;
 use crate::job::request::{length, required};
 use crate::manifest::{Row, Version};
 use crate::server::refusal::Refusal;

@@ -2,7 +2,7 @@
 
 use md5::{Digest, Md5};
 
-use crate::client::Answer;
+use crate::answer::Answer;
 use crate::config::Faults;
 use crate::manifest::Row;
 

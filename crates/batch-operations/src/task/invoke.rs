@@ -9,7 +9,7 @@ use aws_sdk_lambda::primitives::Blob;
 use serde::{Deserialize, Serialize};
 
 use super::{Attempt, Outcome};
-use crate::client::Answer;
+use crate::answer::Answer;
 use crate::job::request::{length, required};
 use crate::job::{JobId, random_uuid, truncated};
 use crate::manifest::{Row, Version};

@@ -243,7 +243,7 @@ impl ResolveEndpoint for Loopback {
     }
 }
 
-fn client(url: &str) -> Client {
+pub(crate) fn client(url: &str) -> Client {
     let config = aws_sdk_s3control::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))

@@ -75,6 +75,8 @@ pub(crate) struct World {
     pub(crate) hiccups: HashMap<(&'static str, String), (u32, Refusal)>,
     pub(crate) function: Option<Function>,
     pub(crate) copy_delay: Duration,
+    /// How long the job role's sessions last; an hour unless set.
+    pub(crate) session: Option<Duration>,
 }
 
 impl World {
@@ -175,7 +177,7 @@ async fn answer(
     }
     let version = query.split('&').find_map(|pair| pair.strip_prefix("versionId=")).map(decode);
     match operation {
-        "AssumeRole" => assume_role(),
+        "AssumeRole" => assume_role(world.session),
         "Invoke" => invoke(&mut world, &body),
         "PutObject" => {
             world.put(&bucket, &key, Object::new(body.to_vec()));
@@ -245,11 +247,13 @@ fn error(method: &Method, (status, code): Refusal) -> Response {
     (status, body).into_response()
 }
 
-fn assume_role() -> Response {
+fn assume_role(session: Option<Duration>) -> Response {
+    let expiration = jiff::Timestamp::now() + session.unwrap_or(Duration::from_secs(3600));
+    let expiration = expiration.strftime("%Y-%m-%dT%H:%M:%SZ");
     format!(
         "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult>\
          <Credentials><AccessKeyId>{ROLE_KEY}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>\
-         <SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>\
+         <SessionToken>t</SessionToken><Expiration>{expiration}</Expiration></Credentials>\
          </AssumeRoleResult></AssumeRoleResponse>"
     )
     .into_response()

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use aws_sdk_s3control::error::ProvideErrorMetadata;
 use aws_sdk_s3control::types::{JobStatus, RequestedJobStatus, S3Tag};
+use batch_operations::{Config, RoleCredentials, Simulator};
 
-use crate::bench::{ACCOUNT, Bench, failure, progress};
+use crate::bench::{ACCOUNT, Bench, client, failure, progress};
 use crate::endpoint::ROLE_KEY;
 
 #[tokio::test]
@@ -219,4 +220,42 @@ async fn priority_and_tags_can_be_changed() {
     let update = bench.client.update_job_priority().account_id(ACCOUNT).job_id(&id);
     assert_eq!(update.priority(99).send().await.unwrap().priority(), 99);
     assert_eq!(bench.describe(&id).await.priority(), 99);
+}
+
+#[tokio::test]
+async fn a_job_outlives_the_sessions_of_its_role() {
+    let bench = Bench::configured(|config| config.concurrency = 1).await;
+    bench.endpoint.world().session = Some(Duration::from_secs(2));
+    let manifest = bench.objects(3);
+    let job = bench.run(bench.copy_job(manifest)).await;
+    assert_eq!(progress(&job), [3, 3, 0]);
+    // One session to see whether the role can be assumed, then a new one whenever the last runs out.
+    assert!(bench.endpoint.world().calls("AssumeRole").len() > 3);
+}
+
+#[tokio::test]
+async fn fixed_credentials_need_no_sts() {
+    let bench = Bench::configured(|config| {
+        config.role_credentials = RoleCredentials::Fixed {
+            access_key_id: "AKIAFIXED".to_owned(),
+            secret_access_key: "s".to_owned(),
+            session_token: None,
+        };
+    })
+    .await;
+    let manifest = bench.objects(1);
+    let job = bench.run(bench.copy_job(manifest)).await;
+    assert_eq!(progress(&job), [1, 1, 0]);
+    let world = bench.endpoint.world();
+    assert!(world.calls.iter().all(|call| call.access_key == "AKIAFIXED"));
+}
+
+#[tokio::test]
+async fn a_simulator_that_was_shut_down_answers_no_more() {
+    let simulator = Simulator::start(Config::new("http://127.0.0.1:1")).await.unwrap();
+    let client = client(&simulator.url());
+    let list = async || client.list_jobs().account_id(ACCOUNT).send().await;
+    assert!(list().await.is_ok());
+    tokio::time::timeout(Duration::from_secs(5), simulator.shutdown()).await.unwrap();
+    assert!(list().await.is_err());
 }
