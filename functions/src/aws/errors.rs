@@ -1,0 +1,88 @@
+//! AWS's errors, as the few kinds that a step tells apart.
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use brigade::ports::AwsError;
+
+/// The kind of an error of `doing`, with AWS's own words.
+pub(super) fn kind<E>(doing: &str, error: &SdkError<E, HttpResponse>) -> AwsError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match error {
+        SdkError::ServiceError(service) => {
+            let code = service.err().code().unwrap_or_default();
+            let status = service.raw().status().as_u16();
+            let message = service.err().message().unwrap_or_default();
+            of_answer(doing, code, status, message)
+        }
+        other => of_no_answer(doing, &DisplayErrorContext(other).to_string()),
+    }
+}
+
+fn of_answer(doing: &str, code: &str, status: u16, message: &str) -> AwsError {
+    let said = match (code, message) {
+        ("", "") => format!("{doing}: HTTP {status}"),
+        (code, "") => format!("{doing}: {code} (HTTP {status})"),
+        (code, message) => format!("{doing}: {code}: {message}"),
+    };
+    match (code, status) {
+        (
+            "SlowDown"
+            | "Throttling"
+            | "ThrottlingException"
+            | "TooManyRequestsException"
+            | "RequestTimeout"
+            | "InternalError"
+            | "InternalServiceException"
+            | "ConditionalRequestConflict"
+            | "KMS.ThrottlingException",
+            _,
+        )
+        | (_, 429 | 500 | 502 | 503 | 504) => AwsError::Transient(said),
+        (
+            "PreconditionFailed" | "JobStatusException" | "TaskTimedOut" | "TaskDoesNotExist"
+            | "InvalidToken",
+            _,
+        )
+        | (_, 412) => AwsError::Conflict(said),
+        // A delete marker answers 405: there is no object.
+        (
+            "NoSuchKey" | "NoSuchBucket" | "NoSuchVersion" | "NoSuchJob" | "NotFound" | "NotFoundException",
+            _,
+        )
+        | (_, 404 | 405) => AwsError::NotFound(said),
+        ("AccessDenied" | "AccessDeniedException" | "AllAccessDisabled", _) | (_, 401 | 403) => {
+            AwsError::Forbidden(said)
+        }
+        _ => AwsError::Refused(said),
+    }
+}
+
+/// No answer came: a time-out or a broken connection, unless it was the batch role that could not
+/// be assumed.
+fn of_no_answer(doing: &str, chain: &str) -> AwsError {
+    let said = format!("{doing}: {chain}");
+    if chain.contains("AccessDenied") { AwsError::Forbidden(said) } else { AwsError::Transient(said) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds() {
+        let is = |code, status| of_answer("GetObject", code, status, "words");
+        assert!(matches!(is("NoSuchKey", 404), AwsError::NotFound(_)));
+        assert!(matches!(is("", 404), AwsError::NotFound(_)));
+        assert!(matches!(is("AccessDenied", 403), AwsError::Forbidden(_)));
+        assert!(matches!(is("SlowDown", 503), AwsError::Transient(_)));
+        assert!(matches!(is("ConditionalRequestConflict", 409), AwsError::Transient(_)));
+        assert!(matches!(is("PreconditionFailed", 412), AwsError::Conflict(_)));
+        assert!(matches!(is("KMS.DisabledException", 400), AwsError::Refused(_)));
+        assert!(matches!(of_no_answer("GetObject", "timed out"), AwsError::Transient(_)));
+        assert_eq!(is("NoSuchKey", 404).to_string(), "GetObject: NoSuchKey: words");
+    }
+}

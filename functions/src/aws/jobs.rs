@@ -1,0 +1,178 @@
+//! S3 Batch Operations, over S3 Control.
+
+use aws_config::SdkConfig;
+use aws_sdk_s3control::Client;
+use aws_sdk_s3control::config::endpoint::{Endpoint, EndpointFuture, Params, ResolveEndpoint};
+use aws_sdk_s3control::error::BuildError;
+use aws_sdk_s3control::types::{
+    JobDescriptor, JobManifest, JobManifestFormat, JobManifestLocation, JobManifestSpec, JobOperation,
+    JobReport, JobReportFormat, JobReportScope, RequestedJobStatus, S3AnnotationDirective,
+    S3ChecksumAlgorithm, S3CopyObjectOperation, S3MetadataDirective, S3ObjectMetadata, S3SseAlgorithm,
+    S3StorageClass, S3Tag,
+};
+use brigade::id::{AccountId, JobId};
+use brigade::ports::{AwsError, AwsResult, CopyJob, JobDescription, JobStatus, Jobs, Order};
+use brigade::transfer::Destination;
+
+use super::errors::kind;
+
+/// The environment variable by which an emulator's address is given.
+const ENDPOINT: &str = "AWS_ENDPOINT_URL_S3_CONTROL";
+
+/// Batch Operations in one account.
+#[derive(Clone, Debug)]
+pub struct BatchOperations {
+    client: Client,
+    account: AccountId,
+}
+
+/// An address without the account's host name in front of it, which a loopback address can't have.
+#[derive(Debug)]
+struct FixedEndpoint(String);
+
+impl ResolveEndpoint for FixedEndpoint {
+    fn resolve_endpoint(&self, _: &Params) -> EndpointFuture<'_> {
+        EndpointFuture::ready(Ok(Endpoint::builder().url(self.0.clone()).build()))
+    }
+}
+
+impl BatchOperations {
+    pub(super) fn new(config: &SdkConfig, account: AccountId) -> Self {
+        let builder = aws_sdk_s3control::config::Builder::from(config);
+        let config = match std::env::var(ENDPOINT) {
+            Ok(url) => builder.endpoint_resolver(FixedEndpoint(url)),
+            Err(_) => builder,
+        };
+        Self { client: Client::from_conf(config.build()), account }
+    }
+}
+
+impl Jobs for BatchOperations {
+    async fn create(&self, job: &CopyJob<'_>) -> AwsResult<JobId> {
+        let created = self
+            .client
+            .create_job()
+            .account_id(self.account.as_str())
+            .client_request_token(job.token)
+            .confirmation_required(true)
+            .description(format!("Bucket Brigade: {}", job.transfer.name))
+            .priority(job.transfer.priority)
+            .role_arn(job.transfer.batch_role.as_str())
+            .operation(JobOperation::builder().s3_put_object_copy(copy(&job.transfer.destination)?).build())
+            .manifest(manifest(job).map_err(unbuilt)?)
+            .report(report(job))
+            .send()
+            .await
+            .map_err(|error| kind("CreateJob", &error))?;
+        let id = created.job_id().unwrap_or_default();
+        id.parse().map_err(|e| AwsError::Refused(format!("CreateJob answered no job id: {e}")))
+    }
+
+    async fn describe(&self, job: &JobId) -> AwsResult<JobDescription> {
+        let described = self
+            .client
+            .describe_job()
+            .account_id(self.account.as_str())
+            .job_id(job.as_str())
+            .send()
+            .await
+            .map_err(|error| kind("DescribeJob", &error))?;
+        let job = described
+            .job()
+            .ok_or_else(|| AwsError::NotFound(format!("DescribeJob told nothing of {job}")))?;
+        description(job)
+    }
+
+    async fn order(&self, job: &JobId, order: Order, reason: &str) -> AwsResult<()> {
+        let status = match order {
+            Order::Confirm => RequestedJobStatus::Ready,
+            Order::Cancel => RequestedJobStatus::Cancelled,
+        };
+        self.client
+            .update_job_status()
+            .account_id(self.account.as_str())
+            .job_id(job.as_str())
+            .requested_job_status(status)
+            .status_update_reason(reason)
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| kind("UpdateJobStatus", &error))
+    }
+}
+
+fn unbuilt(error: BuildError) -> AwsError {
+    AwsError::Refused(format!("CreateJob: {error}"))
+}
+
+/// The copy, with everything said that has a default which would surprise: the storage class, and
+/// that annotations stay behind (copying them needs two more permissions on either side).
+fn copy(destination: &Destination) -> AwsResult<S3CopyObjectOperation> {
+    let mut copy = S3CopyObjectOperation::builder()
+        .target_resource(destination.bucket.arn())
+        .set_target_key_prefix(Some(destination.prefix.clone()).filter(|prefix| !prefix.is_empty()))
+        .storage_class(S3StorageClass::from(destination.storage_class.as_str()))
+        .metadata_directive(S3MetadataDirective::Copy)
+        .annotation_directive(S3AnnotationDirective::Exclude)
+        .checksum_algorithm(S3ChecksumAlgorithm::from(destination.checksum_algorithm.as_str()));
+    if let Some(key) = &destination.kms_key {
+        copy = copy
+            .sse_aws_kms_key_id(key.as_str())
+            .bucket_key_enabled(destination.bucket_key)
+            .new_object_metadata(S3ObjectMetadata::builder().sse_algorithm(S3SseAlgorithm::Kms).build());
+    }
+    if let Some(tags) = &destination.tags {
+        let tags: Result<Vec<S3Tag>, _> =
+            tags.iter().map(|(key, value)| S3Tag::builder().key(key).value(value).build()).collect();
+        copy = copy.set_new_object_tagging(Some(tags.map_err(unbuilt)?));
+    }
+    Ok(copy.build())
+}
+
+fn manifest(job: &CopyJob<'_>) -> Result<JobManifest, BuildError> {
+    let location = JobManifestLocation::builder()
+        .object_arn(format!("{}/{}", job.manifest.bucket.arn(), job.manifest.key))
+        .e_tag(&job.manifest.etag)
+        .build()?;
+    let spec = JobManifestSpec::builder().format(JobManifestFormat::S3InventoryReportCsv20161130).build()?;
+    Ok(JobManifest::builder().spec(spec).location(location).build())
+}
+
+fn report(job: &CopyJob<'_>) -> JobReport {
+    JobReport::builder()
+        .enabled(true)
+        .bucket(job.transfer.report_bucket.arn())
+        .prefix(job.report_prefix)
+        .format(JobReportFormat::ReportCsv20180820)
+        .report_scope(JobReportScope::AllTasks)
+        .expected_bucket_owner(job.transfer.destination.account.as_str())
+        .build()
+}
+
+fn description(job: &JobDescriptor) -> AwsResult<JobDescription> {
+    let count = |number: Option<i64>| number.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    let progress = job.progress_summary();
+    let status = job.status().map(aws_sdk_s3control::types::JobStatus::as_str).unwrap_or_default();
+    Ok(JobDescription {
+        status: status_named(status)?,
+        total: count(progress.and_then(|p| p.total_number_of_tasks())),
+        succeeded: count(progress.and_then(|p| p.number_of_tasks_succeeded())),
+        failed: count(progress.and_then(|p| p.number_of_tasks_failed())),
+        failure_reasons: job
+            .failure_reasons()
+            .iter()
+            .map(|failure| {
+                format!(
+                    "{}: {}",
+                    failure.failure_code().unwrap_or_default(),
+                    failure.failure_reason().unwrap_or_default()
+                )
+            })
+            .collect(),
+    })
+}
+
+fn status_named(name: &str) -> AwsResult<JobStatus> {
+    serde_json::from_value(name.into())
+        .map_err(|_| AwsError::Refused(format!("DescribeJob answered {name:?}, a state we don't know")))
+}

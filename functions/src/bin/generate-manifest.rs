@@ -1,0 +1,12 @@
+//! Turns one slice of the list into parts of the copy manifest.
+
+use brigade::steps::generate_manifest;
+use functions::{Aws, serve};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    let aws = Aws::from_env().await?;
+    let (role, work) = (aws.role_store().await, aws.store());
+    serve(async |input, deadline| generate_manifest::run(input, &role, &work, || deadline.has_time()).await)
+        .await
+}

@@ -1,0 +1,16 @@
+//! Proves, as the batch role, that the job will be allowed to do its work.
+
+use brigade::steps::validate_permissions;
+use functions::{Aws, serve};
+use jiff::Timestamp;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    let aws = Aws::from_env().await?;
+    let (role, work, topic, keys) =
+        (aws.role_store().await, aws.store(), aws.topic(), &aws.settings.source_kms_keys);
+    serve(async |input, _| {
+        validate_permissions::run(input, keys, Timestamp::now(), &role, &work, &topic).await
+    })
+    .await
+}
