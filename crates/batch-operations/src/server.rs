@@ -254,7 +254,7 @@ async fn put_job_tagging(
 ) -> Reply {
     let job = shared.store.find(&account(&headers)?, &id)?;
     let request: xml::PutJobTaggingRequest = parse_xml(&body)?;
-    job.set_tags(parse_tags(request.tags)?);
+    job.set_tags(parse_tags(request.tags, Code::TooManyTags)?);
     respond("PutJobTaggingResult", &xml::PutJobTaggingResult {})
 }
 

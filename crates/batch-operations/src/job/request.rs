@@ -105,7 +105,7 @@ impl JobRequest {
         };
         let operation = required(body.operation, "Operation")?;
         let report = required(body.report, "Report")?;
-        let tags = parse_tags(body.tags)?;
+        let tags = parse_tags(body.tags, Code::BadRequest)?;
         Ok(Self {
             token,
             // Left out, it holds the job: the CLI sends nothing unless told to, and its jobs wait.
@@ -130,14 +130,11 @@ pub(crate) fn parse_priority(priority: i64) -> Result<i32, Refusal> {
         .ok_or_else(|| Refusal::bad_request(format!("Priority {priority} is not between 0 and 2147483647")))
 }
 
-/// At most 50 tags, with different keys.
-pub(crate) fn parse_tags(tags: Option<xml::TagSet>) -> Result<Vec<xml::Tag>, Refusal> {
+/// At most 50 tags, with different keys. The calls that set tags differ in the code for too many.
+pub(crate) fn parse_tags(tags: Option<xml::TagSet>, too_many: Code) -> Result<Vec<xml::Tag>, Refusal> {
     let tags = tags.map(|tags| tags.members).unwrap_or_default();
     if tags.len() > 50 {
-        return Err(Refusal::new(
-            Code::TooManyTags,
-            format!("a job has at most 50 tags, not {}", tags.len()),
-        ));
+        return Err(Refusal::new(too_many, format!("a job has at most 50 tags, not {}", tags.len())));
     }
     for (index, tag) in tags.iter().enumerate() {
         length("the key of a tag", &tag.key, 1..=128)?;

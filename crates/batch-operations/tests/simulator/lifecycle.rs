@@ -215,6 +215,9 @@ async fn priority_and_tags_can_be_changed() {
     let put = bench.client.put_job_tagging().account_id(ACCOUNT).job_id(&id);
     put.tags(tag("a", "b")).tags(tag("c", "")).send().await.unwrap();
     assert_eq!(tags().await, [tag("a", "b"), tag("c", "")]);
+    let many = bench.client.put_job_tagging().account_id(ACCOUNT).job_id(&id);
+    let many = many.set_tags(Some((0..51).map(|number| tag(&number.to_string(), "")).collect()));
+    assert!(many.send().await.unwrap_err().into_service_error().is_too_many_tags_exception());
     bench.client.delete_job_tagging().account_id(ACCOUNT).job_id(&id).send().await.unwrap();
     assert!(tags().await.is_empty());
     let update = bench.client.update_job_priority().account_id(ACCOUNT).job_id(&id);

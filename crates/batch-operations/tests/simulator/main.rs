@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop here")]
 
 mod bench;
+mod command;
 mod copies;
 mod endpoint;
 mod faults;
