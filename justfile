@@ -1,0 +1,31 @@
+# What there is to do.
+default:
+    @just --list
+
+# Exactly what CI runs.
+check:
+    bash .ci/run
+
+# The tests alone.
+test:
+    cargo test --workspace
+
+# A whole transfer on this machine.
+rehearse *options:
+    cargo run --release --bin brigade -- rehearse {{options}}
+
+# The template, what SAM makes of it, and the definition.
+lint:
+    bash tests/lint/run
+
+# Licences, advisories and sources of every dependency; needs cargo-deny.
+deny:
+    cargo deny check
+
+# Write the schemas of the steps' inputs and outputs anew.
+schemas:
+    UPDATE_SCHEMAS=1 cargo test --workspace --test drift
+
+# Format everything.
+fmt:
+    cargo fmt --all
