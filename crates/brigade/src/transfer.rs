@@ -183,6 +183,8 @@ impl Transfer {
         only(source.bucket.as_ref(), &deployment.source_bucket, "source.bucket")?;
         only(source.region.as_ref(), &deployment.source_region, "source.region")?;
         only(destination.bucket.as_ref(), &deployment.destination_bucket, "destination.bucket")?;
+        let prefix = destination.prefix.unwrap_or_else(|| deployment.destination_prefix.clone());
+        within(&prefix, &deployment.destination_prefix)?;
         if let (Some(key), deployed) = (&destination.kms_key, &deployment.destination_kms_key)
             && deployed.as_ref() != Some(key)
         {
@@ -209,7 +211,7 @@ impl Transfer {
                 account: deployment.account.clone(),
                 bucket: deployment.destination_bucket.clone(),
                 region: deployment.region.clone(),
-                prefix: destination.prefix.unwrap_or_else(|| deployment.destination_prefix.clone()),
+                prefix,
                 storage_class: destination.storage_class.unwrap_or_default(),
                 kms_key: destination.kms_key.or_else(|| deployment.destination_kms_key.clone()),
                 bucket_key: destination.bucket_key.unwrap_or(true),
@@ -242,6 +244,18 @@ fn only<T: PartialEq + std::fmt::Display>(
         )),
         _ => Ok(()),
     }
+}
+
+/// A deployment with a destination prefix may write nothing outside it.
+fn within(prefix: &str, deployed: &str) -> Result<(), InvalidRequest> {
+    let rest = prefix.strip_prefix(deployed);
+    if deployed.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return Ok(());
+    }
+    Err(InvalidRequest::new(
+        "destination.prefix",
+        format!("is {prefix:?}, but this deployment's roles may only write below {deployed:?}; give {deployed:?} or a folder in it"),
+    ))
 }
 
 /// The name of a transfer that an inventory's arrival starts: the report's configuration and date,
@@ -306,6 +320,18 @@ mod tests {
         let error = resolve(&json!({"objects": {"listing": {}}, "source": {"account": "111111111112"}}));
         let message = error.expect_err("refused").to_string();
         assert!(message.starts_with("source.account: is 111111111112, but"), "{message}");
+    }
+
+    #[test]
+    fn a_prefix_stays_within_the_deployments() {
+        let prefix = |prefix: &str| {
+            let input = json!({"objects": {"listing": {}}, "destination": {"prefix": prefix}});
+            resolve(&input).map(|transfer| transfer.destination.prefix)
+        };
+        assert_eq!(prefix("incoming/monday").as_deref(), Ok("incoming/monday"));
+        for outside in ["", "elsewhere", "incoming-too"] {
+            assert!(prefix(outside).is_err(), "{outside:?}");
+        }
     }
 
     #[test]
