@@ -96,10 +96,14 @@ async fn waits_for_confirmation() {
 async fn only_a_suspended_job_can_be_confirmed() {
     let bench = Bench::configured(|config| config.state_delay = Duration::from_millis(200)).await;
     let manifest = bench.objects(1);
+    bench.endpoint.world().copy_delay = Duration::from_millis(200);
     let id = bench.copy_job(manifest).send().await.unwrap().job_id.unwrap();
-    let update = bench.client.update_job_status().account_id(ACCOUNT).job_id(&id);
-    let error = update.requested_job_status(RequestedJobStatus::Ready).send().await.unwrap_err();
-    assert!(error.into_service_error().is_job_status_exception());
+    for status in [JobStatus::New, JobStatus::Preparing, JobStatus::Active] {
+        bench.until(&id, |job| job.status() == Some(&status)).await;
+        let update = bench.client.update_job_status().account_id(ACCOUNT).job_id(&id);
+        let error = update.requested_job_status(RequestedJobStatus::Ready).send().await.unwrap_err();
+        assert!(error.into_service_error().is_job_status_exception(), "{status:?}");
+    }
 }
 
 #[tokio::test]
