@@ -6,12 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
 use crate::layout::Layout;
 use crate::notice;
 use crate::plan::{Plan, PlanHash, PlanSummary};
 use crate::ports::{AwsError, Notices, ObjectAt, ReadObjects, WriteObjects, read_whole};
-use crate::steps::aws_failure;
 use crate::transfer::Transfer;
 
 /// The plan to decide on.
@@ -59,14 +57,10 @@ pub enum Error {
     Aws { doing: String, error: AwsError },
 }
 
-impl Failure for Error {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::PlanChanged { .. } => "AwaitConfirmation.PlanChanged",
-            Self::Unreadable { .. } => "AwaitConfirmation.Unreadable",
-            Self::Aws { error, .. } => aws_failure(error, "AwaitConfirmation.Refused"),
-        }
-    }
+named! {
+    PlanChanged => "AwaitConfirmation.PlanChanged",
+    Unreadable => "AwaitConfirmation.Unreadable",
+    Aws => "AwaitConfirmation.Refused",
 }
 
 /// Takes the step. `decide_function` is the name of the function that answers.

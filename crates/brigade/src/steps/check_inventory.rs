@@ -7,14 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::failure::Failure;
 use crate::id::{BucketName, ObjectKey};
 use crate::inventory::{Columns, InvalidInventory, InventoryFile, InventoryManifest};
 use crate::layout::Layout;
 use crate::manifest::{CsvManifest, InvalidCsv};
 use crate::ports::{AwsError, AwsResult, Body, ObjectAt, ReadObjects, WriteObjects, read_whole};
 use crate::request::{CsvSource, InvalidRequest, InventorySource, ListingSource, ObjectSource, Trigger};
-use crate::steps::aws_failure;
 use crate::transfer::{Deployment, Execution, Transfer};
 
 /// HEAD requests in flight while data files are counted.
@@ -147,22 +145,18 @@ pub enum Error {
     Aws { doing: String, error: AwsError },
 }
 
-impl Failure for Error {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::InvalidRequest(_) => "CheckInventory.InvalidRequest",
-            Self::NameTaken { .. } => "CheckInventory.NameTaken",
-            Self::MissingManifest { .. } => "CheckInventory.MissingManifest",
-            Self::InvalidInventory(_) => "CheckInventory.InvalidInventory",
-            Self::TruncatedFile { .. } => "CheckInventory.TruncatedFile",
-            Self::WrongBucket { .. } => "CheckInventory.WrongBucket",
-            Self::InvalidCsv { .. } => "CheckInventory.InvalidCsv",
-            Self::EncryptedManifest { .. } => "CheckInventory.EncryptedManifest",
-            Self::NotFound { .. } => "CheckInventory.NotFound",
-            Self::StillForbidden { .. } => "CheckInventory.StillForbidden",
-            Self::Aws { error, .. } => aws_failure(error, "CheckInventory.Refused"),
-        }
-    }
+named! {
+    InvalidRequest => "CheckInventory.InvalidRequest",
+    NameTaken => "CheckInventory.NameTaken",
+    MissingManifest => "CheckInventory.MissingManifest",
+    InvalidInventory => "CheckInventory.InvalidInventory",
+    TruncatedFile => "CheckInventory.TruncatedFile",
+    WrongBucket => "CheckInventory.WrongBucket",
+    InvalidCsv => "CheckInventory.InvalidCsv",
+    EncryptedManifest => "CheckInventory.EncryptedManifest",
+    NotFound => "CheckInventory.NotFound",
+    StillForbidden => "CheckInventory.StillForbidden",
+    Aws => "CheckInventory.Refused",
 }
 
 /// The list of objects, as far as it could be looked at.

@@ -11,7 +11,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::csv::cell;
-use crate::failure::Failure;
 use crate::id::{JobId, ObjectKey};
 use crate::layout::Layout;
 use crate::notice;
@@ -23,7 +22,6 @@ use crate::report::{
     DamagedReport, JobReport, ReportManifest, ResultFile, ResultReader, Results, TaskResult, TransferReport,
     Verdict,
 };
-use crate::steps::aws_failure;
 use crate::steps::create_job::Job;
 use crate::transfer::Transfer;
 
@@ -117,14 +115,10 @@ pub enum Error {
     Aws { doing: String, error: AwsError },
 }
 
-impl Failure for Error {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::DamagedReport(_) => "CollectReport.DamagedReport",
-            Self::Unreadable { .. } => "CollectReport.Unreadable",
-            Self::Aws { error, .. } => aws_failure(error, "CollectReport.Refused"),
-        }
-    }
+named! {
+    DamagedReport => "CollectReport.DamagedReport",
+    Unreadable => "CollectReport.Unreadable",
+    Aws => "CollectReport.Refused",
 }
 
 /// Takes the step. `work` reads the report bucket and writes our own.

@@ -9,14 +9,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::failure::Failure;
 use crate::id::JobId;
 use crate::layout::Layout;
 use crate::plan::{ManifestLocation, PlanSummary};
 use crate::ports::{
     AwsError, CopyJob, JobStatus, Jobs, ObjectAt, Order, ReadObjects, WriteObjects, read_whole,
 };
-use crate::steps::aws_failure;
 use crate::transfer::Transfer;
 
 /// The plan to make jobs of.
@@ -66,17 +64,13 @@ pub enum Error {
     Aws { doing: String, error: AwsError },
 }
 
-impl Failure for Error {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::EmptyManifest => "CreateJob.EmptyManifest",
-            Self::StillPreparing { .. } => "CreateJob.StillPreparing",
-            Self::ManifestRefused { .. } => "CreateJob.ManifestRefused",
-            Self::WrongCount { .. } => "CreateJob.WrongCount",
-            Self::Unreadable { .. } => "CreateJob.Unreadable",
-            Self::Aws { error, .. } => aws_failure(error, "CreateJob.Refused"),
-        }
-    }
+named! {
+    EmptyManifest => "CreateJob.EmptyManifest",
+    StillPreparing => "CreateJob.StillPreparing",
+    ManifestRefused => "CreateJob.ManifestRefused",
+    WrongCount => "CreateJob.WrongCount",
+    Unreadable => "CreateJob.Unreadable",
+    Aws => "CreateJob.Refused",
 }
 
 /// Takes the step. `work` is our own bucket.

@@ -4,13 +4,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
 use crate::id::{BucketName, TransferName};
 use crate::layout::Layout;
 use crate::plan::PlanHash;
 use crate::ports::{AwsError, Callbacks, ObjectAt, ReadObjects, read_whole};
 use crate::steps::await_confirmation::PendingApproval;
-use crate::steps::aws_failure;
 
 /// A decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -69,16 +67,12 @@ pub enum Error {
     Aws { doing: String, error: AwsError },
 }
 
-impl Failure for Error {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::NothingWaits { .. } => "Decide.NothingWaits",
-            Self::OtherPlan { .. } => "Decide.OtherPlan",
-            Self::AlreadyDecided { .. } => "Decide.AlreadyDecided",
-            Self::Unreadable { .. } => "Decide.Unreadable",
-            Self::Aws { error, .. } => aws_failure(error, "Decide.Refused"),
-        }
-    }
+named! {
+    NothingWaits => "Decide.NothingWaits",
+    OtherPlan => "Decide.OtherPlan",
+    AlreadyDecided => "Decide.AlreadyDecided",
+    Unreadable => "Decide.Unreadable",
+    Aws => "Decide.Refused",
 }
 
 /// Takes the step. `bucket` is the work bucket.

@@ -8,14 +8,12 @@ use futures_util::{StreamExt, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
 use crate::inventory::{Columns, DamagedFile, DataFile, Entry, InvalidInventory, InventoryFile};
 use crate::layout::Layout;
 use crate::manifest::{CsvManifest, InvalidCsv, PartWriter, skipped_row};
 use crate::ports::{AwsError, Body, ObjectAt, ReadObjects, WriteObjects};
 use crate::request::ObjectSource;
 use crate::route::{Route, SkipReason, SourceObject, Unselected, route};
-use crate::steps::aws_failure;
 use crate::steps::check_inventory::{Slice, SliceContent};
 use crate::tally::Tally;
 use crate::transfer::Transfer;
@@ -92,16 +90,12 @@ pub enum Error {
     Aws { doing: String, error: AwsError },
 }
 
-impl Failure for Error {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::DamagedFile(_) => "GenerateManifest.DamagedFile",
-            Self::InvalidInventory(_) => "GenerateManifest.InvalidInventory",
-            Self::MixedBuckets { .. } => "GenerateManifest.MixedBuckets",
-            Self::InvalidCsv { .. } => "GenerateManifest.InvalidCsv",
-            Self::Aws { error, .. } => aws_failure(error, "GenerateManifest.Refused"),
-        }
-    }
+named! {
+    DamagedFile => "GenerateManifest.DamagedFile",
+    InvalidInventory => "GenerateManifest.InvalidInventory",
+    MixedBuckets => "GenerateManifest.MixedBuckets",
+    InvalidCsv => "GenerateManifest.InvalidCsv",
+    Aws => "GenerateManifest.Refused",
 }
 
 /// Takes the step. `role` reads as the batch role, `work` is our own bucket, `has_time` says

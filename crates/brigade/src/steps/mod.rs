@@ -4,8 +4,24 @@
 //! Every step is safe to run twice with the same input, and answers with a named error
 //! ([`crate::failure::Failure`]) when it can't do its work.
 
-use crate::failure::TRANSIENT;
-use crate::ports::AwsError;
+/// Names the variants of a step's `Error`, so that the list of names and the name of each variant
+/// are one text. What AWS refuses has a name too, unless a retry may mend it.
+macro_rules! named {
+    ($($variant:ident => $name:literal,)+) => {
+        impl $crate::failure::Failure for Error {
+            const NAMES: &'static [&'static str] = &[$($name,)+ $crate::failure::TRANSIENT];
+
+            fn name(&self) -> &'static str {
+                match self {
+                    Self::Aws { error: $crate::ports::AwsError::Transient(_), .. } => {
+                        $crate::failure::TRANSIENT
+                    }
+                    $(Self::$variant { .. } => $name,)+
+                }
+            }
+        }
+    };
+}
 
 pub mod await_confirmation;
 pub mod check_inventory;
@@ -16,13 +32,3 @@ pub mod generate_manifest;
 pub mod update_job_status;
 pub mod validate_permissions;
 pub mod write_plan;
-
-/// The name of a failure that AWS caused: transient ones share one, all others get the step's.
-fn aws_failure(error: &AwsError, lasting: &'static str) -> &'static str {
-    match error {
-        AwsError::Transient(_) => TRANSIENT,
-        AwsError::NotFound(_) | AwsError::Forbidden(_) | AwsError::Conflict(_) | AwsError::Refused(_) => {
-            lasting
-        }
-    }
-}

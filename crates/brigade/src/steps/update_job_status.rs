@@ -6,10 +6,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
 use crate::id::JobId;
 use crate::ports::{AwsError, JobStatus, Jobs, Order};
-use crate::steps::aws_failure;
 use crate::steps::create_job::Job;
 
 /// The jobs, and what they are told.
@@ -42,13 +40,9 @@ pub enum Error {
     Aws { doing: String, error: AwsError },
 }
 
-impl Failure for Error {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::NotYet { .. } => "UpdateJobStatus.NotYet",
-            Self::Aws { error, .. } => aws_failure(error, "UpdateJobStatus.Refused"),
-        }
-    }
+named! {
+    NotYet => "UpdateJobStatus.NotYet",
+    Aws => "UpdateJobStatus.Refused",
 }
 
 /// Takes the step.

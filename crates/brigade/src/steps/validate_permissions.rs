@@ -10,7 +10,6 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
 use crate::finding::{Finding, FindingKind, Findings};
 use crate::id::{AccountId, BucketName, KmsKeyArn};
 use crate::layout::Layout;
@@ -21,7 +20,6 @@ use crate::ports::{
 };
 use crate::request::ObjectSource;
 use crate::route::SourceObject;
-use crate::steps::aws_failure;
 use crate::steps::check_inventory::ListObject;
 use crate::transfer::Transfer;
 
@@ -91,14 +89,10 @@ pub enum Error {
     Aws { doing: String, error: AwsError },
 }
 
-impl Failure for Error {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::StillMissing { .. } => "ValidatePermissions.StillMissing",
-            Self::Unreadable { .. } => "ValidatePermissions.Unreadable",
-            Self::Aws { error, .. } => aws_failure(error, "ValidatePermissions.Refused"),
-        }
-    }
+named! {
+    StillMissing => "ValidatePermissions.StillMissing",
+    Unreadable => "ValidatePermissions.Unreadable",
+    Aws => "ValidatePermissions.Refused",
 }
 
 /// Takes the step. `role` acts as the batch role, `work` is our own bucket, `source_keys` are the

@@ -8,12 +8,10 @@ use md5::{Digest, Md5};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
 use crate::layout::Layout;
 use crate::manifest::copy_manifest;
 use crate::plan::{ManifestLocation, Plan, PlanHash, PlanSummary};
 use crate::ports::{AwsError, ObjectAt, ReadObjects, WriteObjects, read_whole};
-use crate::steps::aws_failure;
 use crate::steps::check_inventory::Slice;
 use crate::steps::generate_manifest::LegTally;
 use crate::tally::Tally;
@@ -49,14 +47,10 @@ pub enum Error {
     Aws { doing: String, error: AwsError },
 }
 
-impl Failure for Error {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::UnfinishedSlice { .. } => "WritePlan.UnfinishedSlice",
-            Self::Unreadable { .. } => "WritePlan.Unreadable",
-            Self::Aws { error, .. } => aws_failure(error, "WritePlan.Refused"),
-        }
-    }
+named! {
+    UnfinishedSlice => "WritePlan.UnfinishedSlice",
+    Unreadable => "WritePlan.Unreadable",
+    Aws => "WritePlan.Refused",
 }
 
 /// Takes the step. `work` is our own bucket.
