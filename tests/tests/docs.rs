@@ -128,3 +128,30 @@ fn what_the_schema_refuses_the_decoder_refuses() {
         assert!(Trigger::decode(&request).is_err(), "the decoder takes {refused}");
     }
 }
+
+#[test]
+fn every_error_name_is_explained() {
+    use brigade::failure::Failure;
+    use brigade::steps::{
+        await_confirmation, check_inventory, collect_report, create_job, decide, generate_manifest,
+        update_job_status, validate_permissions, write_plan,
+    };
+    let page = std::fs::read_to_string(repository().join("docs/how-it-works.md")).expect("docs/how-it-works.md");
+    let explained = |name: &str| {
+        let of_every_step = name.split_once('.').map(|(_, kind)| format!("`*.{kind}`"));
+        page.contains(&format!("`{name}`")) || of_every_step.is_some_and(|name| page.contains(&name))
+    };
+    let names = [
+        <await_confirmation::Error as Failure>::NAMES,
+        <check_inventory::Error as Failure>::NAMES,
+        <collect_report::Error as Failure>::NAMES,
+        <create_job::Error as Failure>::NAMES,
+        <decide::Error as Failure>::NAMES,
+        <generate_manifest::Error as Failure>::NAMES,
+        <update_job_status::Error as Failure>::NAMES,
+        <validate_permissions::Error as Failure>::NAMES,
+        <write_plan::Error as Failure>::NAMES,
+    ];
+    let missing: Vec<_> = names.into_iter().flatten().filter(|name| !explained(name)).collect();
+    assert!(missing.is_empty(), "docs/how-it-works.md does not explain {missing:?}");
+}
