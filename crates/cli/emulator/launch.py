@@ -1124,6 +1124,7 @@ def execute_task(stock, state, raw_input, execution, ctx):
 # function it invokes fails. Stock keeps the first token, and waits for a callback that never comes.
 
 callback_token = contextvars.ContextVar("callback_token", default=None)
+state_machine_of_token = {}
 
 
 @replaces(stepfunctions, "_apply_jsonata_arguments")
@@ -1131,6 +1132,7 @@ def apply_arguments(stock, state, raw_input, ctx=None):
     """Draw the token of this attempt before the arguments that carry it."""
     if state.get("Resource", "").endswith(".waitForTaskToken"):
         ctx["Task"] = {"Token": stepfunctions.new_uuid()}
+        state_machine_of_token[ctx["Task"]["Token"]] = ctx["StateMachine"]["Id"]
     return stock(state, raw_input, ctx)
 
 
@@ -1155,6 +1157,26 @@ def call_lambda(stock, func_ref, event):
             waiting["error"] = {"Error": error.error, "Cause": error.cause}
             waiting["event"].set()
         raise
+
+
+@replaces(iam_actions, "extract_resource_arn")
+def extract_resource_arn(stock, service, method, path, headers, body, *rest):
+    """Answering a token is an action on the state machine it belongs to; stock names no resource."""
+    if service == "states" and b"taskToken" in (body or b""):
+        return state_machine_of_token.get(json.loads(body).get("taskToken"), "*")
+    return stock(service, method, path, headers, body, *rest)
+
+
+# --- 15. Loopback stands for TLS ----------------------------------------------------------------
+#
+# A rehearsal has no certificates. A policy that denies what does not come by TLS, as every bucket
+# should have one, would deny everything.
+
+
+@replaces(app, "pin_request_origin")
+def pin_request_origin(stock, source_ip, _secure_transport):
+    """Take every request for one that came by TLS."""
+    stock(source_ip, True)
 
 
 if __name__ == "__main__":

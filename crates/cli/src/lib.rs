@@ -1,1 +1,50 @@
-//! Placeholder.
+//! `brigade`: rehearses a whole transfer on a laptop, and what operators need.
+//!
+//! The binary reads the command line and hands it to [`run`]; everything a command does can be
+//! called from a test as well, and tells its story through a [`terminal::Terminal`].
+
+pub mod decide;
+pub mod rehearse;
+pub mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use decide::Decision;
+use terminal::Terminal;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "brigade", version, about, long_about = None)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Bucket Brigade: copies the objects of one AWS account's bucket into another account's, and says
+/// truthfully what arrived.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Rehearse(rehearse::Options),
+    /// Approve a plan: its job may run.
+    Approve(decide::Options),
+    /// Reject a plan: its job is cancelled and nothing is copied.
+    Reject(decide::Options),
+}
+
+/// Runs a command. What goes wrong is told on the terminal.
+pub async fn run(arguments: Arguments) -> ExitCode {
+    let terminal = Terminal::detect();
+    let result = match &arguments.command {
+        Command::Rehearse(options) => {
+            rehearse::run(options, &terminal).await.map(|outcome| outcome.exit_code())
+        }
+        Command::Approve(options) => decide::run(options, Decision::Approve, &terminal).await,
+        Command::Reject(options) => decide::run(options, Decision::Reject, &terminal).await,
+    };
+    result.unwrap_or_else(|error| {
+        terminal.failure(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,294 @@
+//! The independent check: object by object, what each side holds.
+//!
+//! It asks both buckets as their owners, and trusts nothing that the transfer wrote except what it
+//! is there to judge: the report, and the retry manifest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use brigade::key;
+use brigade::report::{TransferReport, Verdict};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+
+use super::accounts::{Account, Estate};
+use super::follow::{Ending, Job};
+use super::listing::{Version, versions};
+use crate::terminal::Progress;
+
+const OBJECTS_IN_FLIGHT: usize = 8;
+
+/// What the check found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Check {
+    /// Current objects in the source bucket.
+    pub objects: u64,
+    /// Of those, the ones that arrived.
+    pub arrived: u64,
+    /// Of those, the ones that are the same in every respect.
+    pub identical: u64,
+    /// Objects that did not arrive.
+    pub missing: u64,
+    /// Whatever contradicts the transfer's own words, or is not as it should be.
+    pub problems: Vec<String>,
+}
+
+/// What the transfer says about itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claims<'a> {
+    pub(super) ending: &'a Ending,
+    pub(super) report: Option<&'a TransferReport>,
+    pub(super) jobs: &'a [Job],
+    pub(super) expected_jobs: usize,
+}
+
+/// Both sides of the check.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sides<'a> {
+    pub(super) source: &'a Account,
+    pub(super) destination: &'a Account,
+    pub(super) estate: &'a Estate,
+}
+
+impl Check {
+    /// Whether the transfer told the truth.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Compares every object, then the result with what the transfer says.
+    pub(super) async fn run(sides: Sides<'_>, claims: Claims<'_>, progress: &Progress) -> Result<Self> {
+        let Sides { source, destination, estate } = sides;
+        let originals: Vec<Version> = versions(source, &estate.source_bucket)
+            .await?
+            .into_iter()
+            .filter(Version::is_current_object)
+            .collect();
+        let mut copies: BTreeMap<String, Vec<Version>> = BTreeMap::new();
+        for version in versions(destination, &estate.destination_bucket).await? {
+            copies.entry(version.key.clone()).or_default().push(version);
+        }
+        let mut check = Self { objects: originals.len() as u64, ..Self::default() };
+        let missing = check.sort_out(sides, &originals, &mut copies);
+        let arrived: Vec<&Version> =
+            originals.iter().filter(|original| !missing.contains(&original.key)).collect();
+        check.arrived = arrived.len() as u64;
+        let differences: Vec<Vec<String>> = stream::iter(&arrived)
+            .map(|original| async move {
+                let differences = differences(sides, &original.key).await;
+                progress.advance();
+                differences
+            })
+            .buffered(OBJECTS_IN_FLIGHT)
+            .try_collect()
+            .await?;
+        check.identical = differences.iter().filter(|found| found.is_empty()).count() as u64;
+        check.problems.extend(differences.into_iter().flatten());
+        check.no_unfinished_upload(destination, &estate.destination_bucket).await?;
+        check.judge(&claims, &missing);
+        check.judge_retry_manifest(destination, &claims, &missing).await?;
+        Ok(check)
+    }
+
+    /// Finds what is missing, what is there twice, and what should not be there at all.
+    fn sort_out(
+        &mut self,
+        sides: Sides<'_>,
+        originals: &[Version],
+        copies: &mut BTreeMap<String, Vec<Version>>,
+    ) -> BTreeSet<String> {
+        let mut missing = BTreeSet::new();
+        for original in originals {
+            match copies.remove(&sides.copy_of(&original.key)).as_deref() {
+                None => {
+                    missing.insert(original.key.clone());
+                }
+                Some([copy]) if copy.is_current_object() => {}
+                Some(several) => self.problems.push(format!(
+                    "{:?} has {} versions at the destination, not one",
+                    original.key,
+                    several.len()
+                )),
+            }
+        }
+        for (key, versions) in copies {
+            self.problems.push(format!(
+                "the destination holds {key:?} ({} versions), which is no copy of anything",
+                versions.len()
+            ));
+        }
+        self.missing = missing.len() as u64;
+        missing
+    }
+
+    async fn no_unfinished_upload(&mut self, account: &Account, bucket: &str) -> Result<()> {
+        let uploads = account.s3.list_multipart_uploads().bucket(bucket).send().await;
+        let uploads = uploads.with_context(|| format!("failed to list the uploads to {bucket}"))?;
+        for upload in uploads.uploads() {
+            self.problems.push(format!("an upload to {:?} was left unfinished", upload.key().unwrap_or("?")));
+        }
+        Ok(())
+    }
+
+    /// Holds the verdict and its numbers against what was found.
+    fn judge(&mut self, claims: &Claims<'_>, missing: &BTreeSet<String>) {
+        let mut unless = |holds: bool, problem: String| {
+            if !holds {
+                self.problems.push(problem);
+            }
+        };
+        let jobs = claims.jobs.len();
+        unless(
+            jobs == claims.expected_jobs,
+            format!("{jobs} jobs exist, not {}", claims.expected_jobs),
+        );
+        let Some(report) = claims.report else {
+            unless(
+                self.arrived == 0,
+                format!("{} objects arrived although the transfer stopped before any job", self.arrived),
+            );
+            return;
+        };
+        let verdict = report.verdict;
+        let truth = match (self.arrived, missing.len()) {
+            (0, 0) => Verdict::NothingToDo,
+            (_, 0) => Verdict::Succeeded,
+            (0, _) if report.called_off.is_some() => Verdict::Cancelled,
+            (0, _) => Verdict::Failed,
+            (_, _) => Verdict::Partial,
+        };
+        unless(
+            verdict == truth,
+            format!("the verdict is {}, but it should be {}", verdict.as_str(), truth.as_str()),
+        );
+        unless(
+            report.selected.objects == self.objects,
+            format!("{} objects were selected, but the source holds {}", report.selected.objects, self.objects),
+        );
+        unless(
+            report.arrived == self.arrived,
+            format!("the report counts {} arrivals, the destination {}", report.arrived, self.arrived),
+        );
+        let named = if verdict.is_success() { None } else { Some(verdict.as_str()) };
+        unless(
+            claims.ending.error.as_deref() == named,
+            format!("the execution's error is {:?}, but the verdict {}", claims.ending.error, verdict.as_str()),
+        );
+    }
+
+    /// The failures in the retry manifest are exactly the objects that are missing.
+    async fn judge_retry_manifest(
+        &mut self,
+        account: &Account,
+        claims: &Claims<'_>,
+        missing: &BTreeSet<String>,
+    ) -> Result<()> {
+        let Some(report) = claims.report else { return Ok(()) };
+        let listed = match &report.retry_manifest {
+            Some(address) => retry_manifest(account, address).await?,
+            None => BTreeSet::new(),
+        };
+        let expected = if report.called_off.is_some() { &BTreeSet::new() } else { missing };
+        for key in listed.symmetric_difference(expected) {
+            let (is, is_not) = if listed.contains(key) {
+                ("in the retry manifest", "missing")
+            } else {
+                ("missing", "in the retry manifest")
+            };
+            self.problems.push(format!("{key:?} is {is}, but not {is_not}"));
+        }
+        Ok(())
+    }
+}
+
+impl Sides<'_> {
+    fn copy_of(&self, key: &str) -> String {
+        format!("{}/{key}", self.estate.prefix)
+    }
+}
+
+async fn retry_manifest(account: &Account, address: &str) -> Result<BTreeSet<String>> {
+    let (bucket, at) = address
+        .strip_prefix("s3://")
+        .and_then(|address| address.split_once('/'))
+        .with_context(|| format!("{address} is no s3:// address"))?;
+    let bytes = account.read(bucket, at).await?;
+    let mut rows = csv::ReaderBuilder::new().has_headers(false).from_reader(bytes.as_slice());
+    rows.records()
+        .map(|row| {
+            let row = row.with_context(|| format!("failed to read {address}"))?;
+            let cell = row.get(1).with_context(|| format!("{address} has a row without a key"))?;
+            Ok(key::decode(cell).with_context(|| format!("failed to read {address}"))?.to_string())
+        })
+        .collect()
+}
+
+/// How a copy differs from its original.
+async fn differences(sides: Sides<'_>, key: &str) -> Result<Vec<String>> {
+    let original = Seen::get(sides.source, &sides.estate.source_bucket, key).await?;
+    let copy = Seen::get(sides.destination, &sides.estate.destination_bucket, &sides.copy_of(key)).await?;
+    let mut found = Vec::new();
+    let mut differ = |what: &str, differs: bool| {
+        if differs {
+            found.push(format!("{key:?}: the copy's {what} differs"));
+        }
+    };
+    differ("content", original.bytes != copy.bytes);
+    differ("headers", original.headers != copy.headers);
+    differ("metadata", original.metadata != copy.metadata);
+    differ("tags", original.tags != copy.tags);
+    differ("KMS key", copy.kms_key.as_ref() != Some(&sides.estate.destination_key));
+    Ok(found)
+}
+
+/// An object as a reader gets it.
+#[derive(Debug)]
+struct Seen {
+    bytes: Vec<u8>,
+    headers: [Option<String>; 6],
+    metadata: BTreeMap<String, String>,
+    tags: BTreeMap<String, String>,
+    kms_key: Option<String>,
+}
+
+impl Seen {
+    async fn get(account: &Account, bucket: &str, key: &str) -> Result<Self> {
+        let failed = || format!("failed to read s3://{bucket}/{key:?}");
+        let GetObjectOutput {
+            body,
+            content_type,
+            cache_control,
+            content_disposition,
+            content_encoding,
+            content_language,
+            expires_string,
+            metadata,
+            tag_count,
+            ssekms_key_id,
+            ..
+        } = account.s3.get_object().bucket(bucket).key(key).send().await.with_context(failed)?;
+        let tags = if tag_count.unwrap_or(0) > 0 { tags(account, bucket, key).await? } else { BTreeMap::new() };
+        Ok(Self {
+            bytes: body.collect().await.with_context(failed)?.to_vec(),
+            headers: [
+                content_type,
+                cache_control,
+                content_disposition,
+                content_encoding,
+                content_language,
+                expires_string,
+            ],
+            metadata: metadata.unwrap_or_default().into_iter().collect(),
+            tags,
+            kms_key: ssekms_key_id,
+        })
+    }
+}
+
+async fn tags(account: &Account, bucket: &str, key: &str) -> Result<BTreeMap<String, String>> {
+    let answer = account.s3.get_object_tagging().bucket(bucket).key(key).send().await;
+    let answer = answer.with_context(|| format!("failed to read the tags of s3://{bucket}/{key:?}"))?;
+    Ok(answer.tag_set().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect())
+}

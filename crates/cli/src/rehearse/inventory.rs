@@ -1,0 +1,181 @@
+//! An S3 Inventory report as S3 itself writes and delivers it
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>).
+//!
+//! Written from the format's description, not with the product's own types, so that a
+//! misunderstanding there would show.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use aws_sdk_s3::primitives::{ByteStream, DateTimeFormat};
+use aws_sdk_s3::types::ObjectCannedAcl;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use md5::{Digest, Md5};
+use serde_json::json;
+
+use super::accounts::Account;
+use super::encoding::form_encoded;
+use super::listing::{Version, versions};
+
+const SCHEMA: &str = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag, StorageClass, IsMultipartUploaded, ReplicationStatus, EncryptionStatus, ObjectLockRetainUntilDate, ObjectLockMode, ObjectLockLegalHoldStatus, IntelligentTieringAccessTier, BucketKeyStatus, ChecksumAlgorithm";
+const CONFIGURATION: &str = "everything-daily";
+/// Data files of one report; a real one splits after many more rows.
+const DATA_FILES: usize = 4;
+const HEADS_IN_FLIGHT: usize = 8;
+
+/// Where a report goes.
+#[derive(Clone, Debug)]
+pub(super) struct Delivery {
+    pub(super) source_bucket: String,
+    pub(super) bucket: String,
+    pub(super) prefix: String,
+}
+
+/// A delivered report.
+#[derive(Clone, Debug)]
+pub(super) struct Report {
+    /// The key of `manifest.json`.
+    pub(super) manifest: String,
+    /// The key of `manifest.checksum`, and what it holds.
+    pub(super) checksum: (String, Vec<u8>),
+    pub(super) rows: usize,
+    pub(super) files: usize,
+}
+
+impl Delivery {
+    /// Lists every version in the source bucket and delivers the report on them, all but
+    /// `manifest.checksum`, which comes last and is what others wait for.
+    pub(super) async fn write(&self, account: &Account) -> Result<Report> {
+        let mut listed = versions(account, &self.source_bucket).await?;
+        // A report is not sorted.
+        listed.sort_by_key(|version| Md5::digest(&version.key));
+        let rows: Vec<[String; 18]> = stream::iter(&listed)
+            .map(|version| self.row(account, version))
+            .buffered(HEADS_IN_FLIGHT)
+            .try_collect()
+            .await?;
+        let folder = format!("{}/{}/{CONFIGURATION}", self.prefix, self.source_bucket);
+        let mut files = Vec::new();
+        for (number, share) in rows.chunks(rows.len().div_ceil(DATA_FILES).max(1)).enumerate() {
+            let bytes = data_file(share)?;
+            let key = format!("{folder}/data/{}.csv.gz", uuid(&format!("{folder} {number}")));
+            files.push(
+                json!({ "key": key, "size": bytes.len(), "MD5checksum": hex::encode(Md5::digest(&bytes)) }),
+            );
+            self.put(account, &key, bytes).await?;
+        }
+        let now = Timestamp::now();
+        let manifest = serde_json::to_vec_pretty(&json!({
+            "sourceBucket": self.source_bucket,
+            "destinationBucket": format!("arn:aws:s3:::{}", self.bucket),
+            "version": "2016-11-30",
+            "creationTimestamp": now.as_millisecond().to_string(),
+            "fileFormat": "CSV",
+            "fileSchema": SCHEMA,
+            "files": files,
+        }))?;
+        let dated = format!("{folder}/{}", now.strftime("%Y-%m-%dT%H-%MZ"));
+        let key = format!("{dated}/manifest.json");
+        let checksum = hex::encode(Md5::digest(&manifest)).into_bytes();
+        self.put(account, &key, manifest).await?;
+        Ok(Report {
+            manifest: key,
+            checksum: (format!("{dated}/manifest.checksum"), checksum),
+            rows: rows.len(),
+            files: files.len(),
+        })
+    }
+
+    /// Delivers `manifest.checksum`: now the report is whole.
+    pub(super) async fn complete(&self, account: &Account, report: &Report) -> Result<()> {
+        let (key, checksum) = &report.checksum;
+        self.put(account, key, checksum.clone()).await
+    }
+
+    async fn row(&self, account: &Account, version: &Version) -> Result<[String; 18]> {
+        let encryption = match &version.content {
+            Some(_) => self.encryption(account, version).await?,
+            None => String::new(),
+        };
+        let content = version.content.as_ref();
+        let modified = version.modified.and_then(|at| at.fmt(DateTimeFormat::DateTimeWithOffset).ok());
+        let of_object = |text: &str| if content.is_some() { text.to_owned() } else { String::new() };
+        // S3 leaves the cell empty for a version that was put before versioning was turned on.
+        let id = if version.id == "null" { "" } else { &version.id };
+        Ok([
+            self.source_bucket.clone(),
+            form_encoded(&version.key),
+            id.to_owned(),
+            version.latest.to_string(),
+            content.is_none().to_string(),
+            content.map(|content| content.size.to_string()).unwrap_or_default(),
+            modified.unwrap_or_default(),
+            content.map(|content| content.etag.clone()).unwrap_or_default(),
+            content.map(|content| content.storage_class.clone()).unwrap_or_default(),
+            of_object("false"),
+            String::new(),
+            encryption,
+            String::new(),
+            String::new(),
+            of_object("Off"),
+            String::new(),
+            of_object("DISABLED"),
+            of_object("CRC32"),
+        ])
+    }
+
+    async fn encryption(&self, account: &Account, version: &Version) -> Result<String> {
+        let head = account
+            .s3
+            .head_object()
+            .bucket(&self.source_bucket)
+            .key(&version.key)
+            .version_id(&version.id)
+            .send()
+            .await
+            .with_context(|| format!("failed to look at version {} of {:?}", version.id, version.key))?;
+        let status = if head.ssekms_key_id().is_some() { "SSE-KMS" } else { "SSE-S3" };
+        Ok(status.to_owned())
+    }
+
+    /// Writes as the S3 service, which the bucket's policy must let in.
+    async fn put(&self, account: &Account, key: &str, bytes: Vec<u8>) -> Result<()> {
+        let source = format!("arn:aws:s3:::{}", self.source_bucket);
+        account
+            .s3
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .acl(ObjectCannedAcl::BucketOwnerFullControl)
+            .body(ByteStream::from(bytes))
+            .customize()
+            .mutate_request(move |request| {
+                request.headers_mut().insert("x-rehearsal-service", "s3.amazonaws.com");
+                request.headers_mut().insert("x-rehearsal-source-arn", source.clone());
+            })
+            .send()
+            .await
+            .map(drop)
+            .with_context(|| format!("S3 may not deliver s3://{}/{key}", self.bucket))
+    }
+}
+
+fn data_file(rows: &[[String; 18]]) -> Result<Vec<u8>> {
+    let gzip = GzEncoder::new(Vec::new(), Compression::default());
+    let mut csv = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).from_writer(gzip);
+    for row in rows {
+        csv.write_record(row)?;
+    }
+    let mut gzip = csv.into_inner().map_err(csv::IntoInnerError::into_error)?;
+    gzip.flush()?;
+    Ok(gzip.finish()?)
+}
+
+/// A name in the shape of those that S3 gives data files.
+fn uuid(seed: &str) -> String {
+    let hex = hex::encode(Md5::digest(seed));
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}

@@ -1,0 +1,559 @@
+//! `brigade rehearse`: a whole transfer on this machine.
+//!
+//! The story is [`run`]'s, told step by step: the shipped template is deployed with the functions as
+//! they are built here, two accounts really are two accounts, and what a person would do is done by
+//! somebody who knows only what people are told. At the end the destination is compared with the
+//! source, object by object, without asking the product.
+//!
+//! What stands in for AWS is an emulator (its own process) and the S3 Batch Operations simulator (in
+//! this process). A rehearsal proves nothing about quotas, prices or the speed of AWS.
+
+mod accounts;
+mod check;
+mod deploy;
+mod emulator;
+mod encoding;
+mod follow;
+mod gate;
+mod inventory;
+mod listing;
+mod mailbox;
+mod package;
+mod specimens;
+mod start;
+mod workshop;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use batch_operations::{Config, Faults, Simulator};
+use brigade::id::TransferName;
+use brigade::layout::Layout;
+use brigade::report::{TransferReport, Verdict};
+use brigade::steps::decide::Choice;
+use serde::Serialize;
+
+use accounts::{Account, DESTINATION, Estate, REGION, SOURCE};
+use check::{Claims, Sides};
+use deploy::Stack;
+use emulator::Emulator;
+use follow::{Happening, Transfer};
+use mailbox::{Letter, Mailbox};
+use package::Template;
+use start::Scene;
+use workshop::Workshop;
+
+use crate::terminal::Terminal;
+
+pub use check::Check;
+pub use follow::{Ending, Job};
+pub use start::Source;
+
+const STEPS: usize = 9;
+/// Rounds of missing permissions before the rehearsal says that this leads nowhere.
+const MOST_ROUNDS: usize = 5;
+
+/// Rehearse a whole transfer on this machine, without an AWS account.
+///
+/// Sets everything up by itself under target/rehearsal (an emulator in a Python environment of its
+/// own, the functions built for this machine), deploys template.yaml as account 222222222222, fills
+/// a bucket of account 111111111111, lets the transfer run through both its gates, and then compares
+/// every object. Needs cargo, and Python 3.10 or later with venv and pip.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Exit codes:\n  0  every object arrived, and the check agrees\n  1  the rehearsal broke, or the check contradicts the verdict\n  2  the command line is wrong\n  3  the transfer ended otherwise (PARTIAL, FAILED, CANCELLED, stopped), and the check agrees")]
+pub struct Options {
+    /// How many objects to copy.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub objects: u32,
+    /// Where the list of objects comes from.
+    #[arg(long, value_enum, default_value_t)]
+    pub source: Source,
+    /// Share of the objects, 0.0 to 1.0, whose copy fails for good.
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = share)]
+    pub fault: f64,
+    /// Reject the plan instead of approving it.
+    #[arg(long)]
+    pub reject: bool,
+    /// Never grant what the permission gate asks for; the transfer is told not to wait.
+    #[arg(long, conflicts_with = "reject")]
+    pub no_grant: bool,
+    /// Deliver the inventory's event twice.
+    #[arg(long, conflicts_with = "no_grant")]
+    pub duplicate_event: bool,
+    /// Also write the outcome to FILE, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Stay up until Ctrl-C, and say how to reach both accounts with the AWS CLI.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            objects: 1000,
+            source: Source::Inventory,
+            fault: 0.0,
+            reject: false,
+            no_grant: false,
+            duplicate_event: false,
+            json: None,
+            keep: false,
+        }
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("give a share between 0.0 and 1.0, such as 0.2 for every fifth object".to_owned()),
+    }
+}
+
+/// How a rehearsal went.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// The transfer's name.
+    pub transfer: TransferName,
+    /// Where its list of objects came from.
+    pub source: Source,
+    /// The verdict; none if it stopped before any job.
+    pub verdict: Option<Verdict>,
+    /// How its execution ended.
+    pub ending: Ending,
+    /// Executions that were started.
+    pub executions: usize,
+    /// Jobs that exist.
+    pub jobs: Vec<Job>,
+    /// How often people were asked for permissions.
+    pub permission_rounds: usize,
+    /// The transfer's own report.
+    pub report: Option<TransferReport>,
+    /// The report's page, on this machine.
+    pub page: Option<PathBuf>,
+    /// What the independent check found.
+    pub check: Check,
+    /// What took how long.
+    pub steps: Vec<StepTime>,
+    /// Seconds in all.
+    pub seconds: f64,
+}
+
+/// A step's duration.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepTime {
+    /// The step.
+    pub step: String,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+impl Outcome {
+    /// 0 when everything arrived, 3 when it did not and the transfer said so, 1 when the check
+    /// contradicts the transfer.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self.verdict {
+            _ if !self.check.holds() => ExitCode::FAILURE,
+            Some(verdict) if verdict.is_success() => ExitCode::SUCCESS,
+            _ => ExitCode::from(3),
+        }
+    }
+}
+
+/// Rehearses a transfer.
+///
+/// # Errors
+/// When the rehearsal itself can't go on. A transfer that fails, and a check that contradicts it,
+/// are outcomes.
+pub async fn run(options: &Options, terminal: &Terminal) -> Result<Outcome> {
+    ensure!(
+        !options.duplicate_event || options.source == Source::Inventory,
+        "--duplicate-event needs --source inventory: requests come from a person, not from an event"
+    );
+    let rehearsal = async {
+        let mut story = Story::begin(*terminal);
+        let stage = Stage::set(options, &mut story).await?;
+        let outcome = stage.play(options, &mut story).await?;
+        anyhow::Ok((stage, outcome))
+    };
+    let (stage, outcome) = tokio::select! {
+        done = rehearsal => done?,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted; everything that was started is gone"),
+    };
+    if let Some(file) = &options.json {
+        std::fs::write(file, serde_json::to_vec_pretty(&outcome)?)
+            .with_context(|| format!("failed to write {}", file.display()))?;
+    }
+    close(&outcome, *terminal);
+    if options.keep {
+        stage.invite(*terminal);
+        tokio::signal::ctrl_c().await.context("failed to wait for Ctrl-C")?;
+    }
+    Ok(outcome)
+}
+
+/// The steps as they are told, and how long each takes.
+#[derive(Debug)]
+struct Story {
+    terminal: Terminal,
+    began: Instant,
+    step: Option<(String, Instant)>,
+    times: Vec<StepTime>,
+}
+
+impl Story {
+    fn begin(terminal: Terminal) -> Self {
+        Self { terminal, began: Instant::now(), step: None, times: Vec::new() }
+    }
+
+    fn step(&mut self, title: &str) {
+        self.end_step();
+        self.terminal.step(self.times.len() + 1, STEPS, title);
+        self.step = Some((title.to_owned(), Instant::now()));
+    }
+
+    fn end_step(&mut self) {
+        if let Some((step, began)) = self.step.take() {
+            self.times.push(StepTime { step, seconds: seconds_since(began) });
+        }
+    }
+}
+
+fn seconds_since(moment: Instant) -> f64 {
+    (moment.elapsed().as_secs_f64() * 100.0).round() / 100.0
+}
+
+/// Everything that stands while a rehearsal runs; dropping it takes it down.
+#[derive(Debug)]
+struct Stage {
+    emulator: Emulator,
+    simulator: String,
+    directory: PathBuf,
+    source: Account,
+    destination: Account,
+    estate: Estate,
+    stack: Stack,
+    _simulator: Simulator,
+}
+
+impl Stage {
+    /// Steps 1 to 3: from nothing to a deployed stack.
+    async fn set(options: &Options, story: &mut Story) -> Result<Self> {
+        let terminal = story.terminal;
+        story.step("The workshop: an emulator, and the functions built for this machine");
+        let workshop = Workshop::open().await?;
+        let mut template = Template::load(&workshop.root.join("template.yaml"))?;
+        let names: Vec<String> = template.functions()?.into_iter().map(|function| function.binary).collect();
+        let (python, binaries) =
+            tokio::try_join!(workshop.python(terminal), workshop.functions(&names, terminal))?;
+        let directory = run_directory(&workshop.directory)?;
+        terminal.say(&format!("{} functions, as template.yaml names them", names.len()));
+
+        story.step("An AWS on loopback: two accounts, and S3 Batch Operations");
+        let port = emulator::free_port()?;
+        let endpoint = format!("http://127.0.0.1:{port}");
+        let mut config = Config::new(&endpoint);
+        config.faults = Faults { failing: options.fault, ..Faults::default() };
+        let simulator = Simulator::start(config).await?;
+        let emulator = Emulator::start(&python, &directory, port, &simulator.url()).await?;
+        let [source, destination] = [SOURCE, DESTINATION].map(|id| Account::new(id, &endpoint));
+        terminal.say(&format!("{endpoint}, log in {}", emulator.log.display()));
+
+        story.step(&format!("Account {DESTINATION} deploys template.yaml"));
+        let estate = Estate {
+            source_bucket: "photos-of-the-source".to_owned(),
+            source_keys: [
+                source.create_key("the source bucket").await?,
+                source.create_key("some of the source's objects").await?,
+            ],
+            manifest_bucket: "lists-of-the-source".to_owned(),
+            destination_bucket: "archive-of-the-destination".to_owned(),
+            destination_key: destination.create_key("the copies").await?,
+            prefix: "incoming".to_owned(),
+        };
+        make_buckets(&source, &destination, &estate).await?;
+        let stack = deploy::deploy(&destination, &estate, template, &binaries, &directory).await?;
+        terminal.say(&format!("State machine {}", stack.state_machine));
+        Ok(Self {
+            emulator,
+            simulator: simulator.url(),
+            directory,
+            source,
+            destination,
+            estate,
+            stack,
+            _simulator: simulator,
+        })
+    }
+
+    /// Steps 4 to 9: one transfer, from its objects to the check.
+    async fn play(&self, options: &Options, story: &mut Story) -> Result<Outcome> {
+        let terminal = story.terminal;
+        story.step(&format!("Account {SOURCE} has {} objects", options.objects));
+        self.fill(options, terminal).await?;
+
+        story.step("A transfer begins");
+        let mailbox = Mailbox::subscribe(&self.destination, &self.stack.topic).await?;
+        let scene = Scene {
+            source: &self.source,
+            destination: &self.destination,
+            estate: &self.estate,
+            stack: &self.stack,
+        };
+        start::begin(scene, options, terminal).await?;
+        let patience = Duration::from_secs(120) + Duration::from_millis(100) * options.objects;
+        let mut transfer = Transfer::new(
+            &self.destination,
+            &self.simulator,
+            &self.stack.state_machine,
+            mailbox,
+            patience,
+        );
+
+        story.step("The permission gate");
+        let gate = self.pass_gate(&mut transfer, options, terminal).await?;
+        story.step("The plan");
+        if let Some(plan) = &gate.plan {
+            self.decide(plan, options, terminal).await?;
+        } else {
+            terminal.say("There is none: the transfer stopped at the gate.");
+        }
+
+        story.step("The job, and the verdict");
+        self.follow(&mut transfer, &gate, terminal).await?;
+        let (report, page) = self.report(&gate).await?;
+        let ending = transfer.ending(&self.stack.work_bucket, &gate.transfer).await?;
+        let (executions, jobs) = (transfer.statuses().await?.len(), transfer.jobs().await?);
+
+        story.step("The check, object by object");
+        let progress = terminal.progress("compared", report.as_ref().map_or(0, |report| report.arrived));
+        let sides =
+            Sides { source: &self.source, destination: &self.destination, estate: &self.estate };
+        let claims = Claims {
+            ending: &ending,
+            report: report.as_ref(),
+            jobs: &jobs,
+            expected_jobs: usize::from(gate.plan.is_some()),
+        };
+        let check = Check::run(sides, claims, &progress).await?;
+        progress.done();
+        story.end_step();
+        Ok(Outcome {
+            transfer: gate.transfer,
+            source: options.source,
+            verdict: report.as_ref().map(|report| report.verdict),
+            ending,
+            executions,
+            jobs,
+            permission_rounds: gate.rounds,
+            report,
+            page,
+            check,
+            steps: story.times.clone(),
+            seconds: seconds_since(story.began),
+        })
+    }
+
+    async fn fill(&self, options: &Options, terminal: Terminal) -> Result<()> {
+        let progress = terminal.progress("objects put", u64::from(options.objects));
+        let count = usize::try_from(options.objects)?;
+        let surroundings = specimens::fill(&self.source, &self.estate, count, &progress).await?;
+        progress.done();
+        terminal.say(&format!(
+            "Beside them {} older versions and {} delete markers; two KMS keys, tags, metadata, odd names",
+            surroundings.noncurrent, surroundings.deleted
+        ));
+        Ok(())
+    }
+
+    /// Grants what is asked for, and nothing else, until the plan is told or the transfer stops.
+    async fn pass_gate(
+        &self,
+        transfer: &mut Transfer<'_>,
+        options: &Options,
+        terminal: Terminal,
+    ) -> Result<Gate> {
+        let mut asked: Option<(TransferName, usize)> = None;
+        loop {
+            let letter = match transfer.next().await? {
+                Happening::Told(letter) => letter,
+                Happening::Ended => {
+                    let Some((transfer, rounds)) = asked.filter(|_| options.no_grant) else {
+                        let endings = transfer.endings().await?;
+                        bail!("the transfer stopped before its plan: {endings:#?}");
+                    };
+                    return Ok(Gate { transfer, plan: None, rounds });
+                }
+            };
+            if let Some(name) = letter.subject.strip_prefix("Permissions needed: transfer ") {
+                let name: TransferName = name.parse()?;
+                let rounds = asked.map_or(0, |(_, rounds)| rounds) + 1;
+                ensure!(rounds <= MOST_ROUNDS, "asked for permissions again and again:\n{}", letter.message);
+                self.grant(&name, &letter, options, terminal).await?;
+                asked = Some((name, rounds));
+            } else if letter.subject.starts_with("Approve ") {
+                let (transfer, rounds) = asked.context("the gate let a transfer pass that nobody had granted anything")?;
+                return Ok(Gate { transfer, plan: Some(letter), rounds });
+            } else {
+                show(&letter, terminal);
+            }
+        }
+    }
+
+    async fn grant(
+        &self,
+        name: &TransferName,
+        letter: &Letter,
+        options: &Options,
+        terminal: Terminal,
+    ) -> Result<()> {
+        show(letter, terminal);
+        let findings =
+            gate::findings(&self.destination, &self.stack.work_bucket, name, letter).await?;
+        if options.no_grant {
+            terminal.say("Nobody grants anything.");
+            return Ok(());
+        }
+        for grant in findings.grants() {
+            gate::add(&self.source, &grant).await?;
+            terminal.say(&format!(
+                "Account {SOURCE} adds exactly these {} statements to {}.",
+                grant.statements.len(),
+                grant.place
+            ));
+        }
+        Ok(())
+    }
+
+    async fn decide(&self, plan: &Letter, options: &Options, terminal: Terminal) -> Result<()> {
+        show(plan, terminal);
+        let choice = if options.reject { Choice::Reject } else { Choice::Approve };
+        let input = gate::decision(plan, choice)?;
+        crate::decide::invoke(&self.destination.config, &self.stack.decide_function, &input).await?;
+        let told = if options.reject { "rejects" } else { "approves" };
+        terminal.say(&format!("An operator {told} plan {}.", input.plan));
+        Ok(())
+    }
+
+    async fn follow(&self, transfer: &mut Transfer<'_>, gate: &Gate, terminal: Terminal) -> Result<()> {
+        if gate.plan.is_some() {
+            let total = transfer.jobs().await?.iter().map(|job| job.total).sum();
+            let progress = terminal.progress("tasks done", total);
+            transfer.until_ended(&progress).await?;
+            progress.done();
+        }
+        while let Happening::Told(letter) = transfer.next().await? {
+            show(&letter, terminal);
+        }
+        Ok(())
+    }
+
+    /// The transfer's report, and where its page is kept on this machine.
+    async fn report(&self, gate: &Gate) -> Result<(Option<TransferReport>, Option<PathBuf>)> {
+        if gate.plan.is_none() {
+            return Ok((None, None));
+        }
+        let layout = Layout::of(&gate.transfer);
+        let work_bucket = &self.stack.work_bucket;
+        let report = self.destination.read(work_bucket, layout.report().as_str()).await?;
+        let page = self.destination.read(work_bucket, layout.report_page().as_str()).await?;
+        let path = self.directory.join("report.html");
+        std::fs::write(&path, page).with_context(|| format!("failed to write {}", path.display()))?;
+        Ok((Some(serde_json::from_slice(&report).context("report.json is no report")?), Some(path)))
+    }
+
+    /// How to look around.
+    fn invite(&self, terminal: Terminal) {
+        let endpoint = self.source.config.endpoint_url().unwrap_or_default();
+        terminal.say(&format!(
+            "\nStill up. In another shell, as account {SOURCE} (or {DESTINATION}):\n\
+             export AWS_ENDPOINT_URL={endpoint} AWS_REGION={REGION} \
+             AWS_ACCESS_KEY_ID={SOURCE} AWS_SECRET_ACCESS_KEY=test\n\
+             aws s3 ls s3://{} --recursive\n\
+             aws stepfunctions list-executions --state-machine-arn {} (as {DESTINATION})\n\
+             S3 Batch Operations: {}/v20180820/jobs with the header x-amz-account-id: {DESTINATION}\n\
+             Log: {}\n\
+             Ctrl-C ends everything.",
+            self.estate.source_bucket,
+            self.stack.state_machine,
+            self.simulator,
+            self.emulator.log.display()
+        ));
+    }
+}
+
+/// What came of the permission gate.
+#[derive(Debug)]
+struct Gate {
+    transfer: TransferName,
+    /// The letter that asks for a decision; none if the gate stayed shut.
+    plan: Option<Letter>,
+    rounds: usize,
+}
+
+fn show(letter: &Letter, terminal: Terminal) {
+    terminal.quote(&format!("{}\n\n{}", letter.subject, letter.message));
+}
+
+/// A directory of this run's own.
+fn run_directory(parent: &Path) -> Result<PathBuf> {
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S");
+    let directory = parent.join(format!("{now}-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)
+        .with_context(|| format!("failed to create {}", directory.display()))?;
+    Ok(directory)
+}
+
+/// The buckets that are there before the stack: for lists at the source, for copies at the
+/// destination. The destination keeps versions, so that a second copy could not hide.
+async fn make_buckets(source: &Account, destination: &Account, estate: &Estate) -> Result<()> {
+    source.create_bucket(&estate.manifest_bucket).await?;
+    let bucket = &estate.destination_bucket;
+    destination.create_bucket(bucket).await?;
+    let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    let versioning = destination.s3.put_bucket_versioning().bucket(bucket).versioning_configuration(enabled);
+    versioning.send().await.with_context(|| format!("failed to turn the versioning of {bucket} on"))?;
+    Ok(())
+}
+
+/// The closing lines.
+fn close(outcome: &Outcome, terminal: Terminal) {
+    let check = &outcome.check;
+    let verdict = outcome.verdict.map_or_else(
+        || outcome.ending.error.clone().unwrap_or_else(|| outcome.ending.status.clone()),
+        |verdict| verdict.as_str().to_owned(),
+    );
+    for problem in check.problems.iter().take(20) {
+        terminal.failure(&format!("      {problem}"));
+    }
+    let longest = outcome.steps.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    let times: Vec<String> = outcome.steps.iter().map(|step| format!("{:.1}", step.seconds)).collect();
+    terminal.say(&format!(
+        "\nSource: {} objects. Arrived: {}, identical in content, headers, metadata, tags and key: {}. Missing: {}. Jobs: {}.",
+        check.objects,
+        check.arrived,
+        check.identical,
+        check.missing,
+        outcome.jobs.len()
+    ));
+    if let Some(page) = &outcome.page {
+        terminal.say(&format!("Report: {}", page.display()));
+    }
+    terminal.say(&format!(
+        "{:.1} s in all (steps {} s; the longest: {})",
+        outcome.seconds,
+        times.join(" + "),
+        longest.map_or("none", |step| step.step.as_str())
+    ));
+    let tail = format!("{verdict}: transfer {}", outcome.transfer);
+    if check.holds() {
+        terminal.success(&format!("\n{tail}; the check agrees."));
+    } else {
+        terminal.failure(&format!("\n{tail}; the check found {} contradictions.", check.problems.len()));
+    }
+}

@@ -1,0 +1,157 @@
+//! How a transfer begins: a report's arrival, or an operator's request.
+
+use anyhow::{Context, Result};
+use aws_sdk_s3::types::{
+    InventoryConfiguration, InventoryDestination, InventoryFormat, InventoryFrequency,
+    InventoryIncludedObjectVersions, InventoryOptionalField, InventoryS3BucketDestination, InventorySchedule,
+};
+use clap::ValueEnum;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Options;
+use super::accounts::{Account, DESTINATION, Estate, SOURCE};
+use super::deploy::Stack;
+use super::encoding::form_encoded;
+use super::inventory::Delivery;
+use super::listing::versions;
+use crate::terminal::Terminal;
+
+/// Where the list of objects comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// An S3 Inventory report; its arrival starts the transfer.
+    #[default]
+    Inventory,
+    /// A CSV manifest with versions in a bucket of the source account; a request names it.
+    Csv,
+    /// A listing of the source bucket; a request asks for it.
+    Listing,
+}
+
+/// Both sides, and what stands there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scene<'a> {
+    pub(super) source: &'a Account,
+    pub(super) destination: &'a Account,
+    pub(super) estate: &'a Estate,
+    pub(super) stack: &'a Stack,
+}
+
+/// Makes the list of objects and lets the transfer begin.
+pub(super) async fn begin(scene: Scene<'_>, options: &Options, terminal: Terminal) -> Result<()> {
+    match options.source {
+        Source::Inventory if options.no_grant => {
+            // An event can't say how long to wait for permissions, a request can; so this report goes
+            // where nothing listens.
+            let bucket = scene.estate.manifest_bucket.as_str();
+            let delivery = inventory(scene, bucket, "inventory");
+            let report = delivery.write(scene.source).await?;
+            delivery.complete(scene.source, &report).await?;
+            terminal.say(&format!("Inventory report at s3://{bucket}/{}", report.manifest));
+            let objects = json!({ "inventory": { "bucket": bucket, "manifestKey": report.manifest } });
+            request(scene, options, objects, terminal).await
+        }
+        Source::Inventory => inventory_arrives(scene, options, terminal).await,
+        Source::Csv => {
+            let (bucket, key) = (scene.estate.manifest_bucket.as_str(), "lists/chosen objects.csv");
+            let (manifest, rows) = csv_manifest(scene).await?;
+            scene.source.write(bucket, key, manifest).await?;
+            terminal.say(&format!("CSV manifest of {rows} versions at s3://{bucket}/{key}, in account {SOURCE}"));
+            request(scene, options, json!({ "csv": { "bucket": bucket, "key": key } }), terminal).await
+        }
+        Source::Listing => request(scene, options, json!({ "listing": {} }), terminal).await,
+    }
+}
+
+fn inventory(scene: Scene<'_>, bucket: &str, prefix: &str) -> Delivery {
+    Delivery {
+        source_bucket: scene.estate.source_bucket.clone(),
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+    }
+}
+
+async fn inventory_arrives(scene: Scene<'_>, options: &Options, terminal: Terminal) -> Result<()> {
+    let bucket = scene.stack.work_bucket.as_str();
+    configure_inventory(scene, bucket).await?;
+    let delivery = inventory(scene, bucket, "inventory");
+    let report = delivery.write(scene.source).await?;
+    terminal.say(&format!(
+        "S3 delivers {} rows in {} data files to s3://{bucket}/{}",
+        report.rows, report.files, report.manifest
+    ));
+    delivery.complete(scene.source, &report).await?;
+    terminal.say("manifest.checksum comes last, and its event starts the transfer.");
+    if options.duplicate_event {
+        delivery.complete(scene.source, &report).await?;
+        terminal.say("The event comes a second time, as S3 may do.");
+    }
+    Ok(())
+}
+
+/// What the source's administrator sets up once, so that S3 delivers reports.
+async fn configure_inventory(scene: Scene<'_>, bucket: &str) -> Result<()> {
+    let destination = InventoryS3BucketDestination::builder()
+        .account_id(DESTINATION)
+        .bucket(format!("arn:aws:s3:::{bucket}"))
+        .format(InventoryFormat::Csv)
+        .prefix("inventory")
+        .build()?;
+    let configuration = InventoryConfiguration::builder()
+        .id("everything-daily")
+        .is_enabled(true)
+        .included_object_versions(InventoryIncludedObjectVersions::All)
+        .schedule(InventorySchedule::builder().frequency(InventoryFrequency::Daily).build()?)
+        .destination(InventoryDestination::builder().s3_bucket_destination(destination).build())
+        .set_optional_fields(Some(vec![
+            InventoryOptionalField::Size,
+            InventoryOptionalField::LastModifiedDate,
+            InventoryOptionalField::ETag,
+            InventoryOptionalField::StorageClass,
+            InventoryOptionalField::EncryptionStatus,
+        ]))
+        .build()?;
+    scene
+        .source
+        .s3
+        .put_bucket_inventory_configuration()
+        .bucket(&scene.estate.source_bucket)
+        .id("everything-daily")
+        .inventory_configuration(configuration)
+        .send()
+        .await
+        .map(drop)
+        .context("failed to configure the source bucket's inventory")
+}
+
+async fn csv_manifest(scene: Scene<'_>) -> Result<(Vec<u8>, usize)> {
+    let bucket = &scene.estate.source_bucket;
+    let listed = versions(scene.source, bucket).await?;
+    let rows: Vec<String> = listed
+        .iter()
+        .filter(|version| version.is_current_object())
+        .map(|version| format!("{bucket},{},{}\n", form_encoded(&version.key), version.id))
+        .collect();
+    Ok((rows.concat().into_bytes(), rows.len()))
+}
+
+async fn request(scene: Scene<'_>, options: &Options, objects: Value, terminal: Terminal) -> Result<()> {
+    let mut request = json!({ "objects": objects });
+    if options.no_grant {
+        request["permissions"] = json!({ "hours": 0 });
+    }
+    let started = aws_sdk_sfn::Client::new(&scene.destination.config)
+        .start_execution()
+        .state_machine_arn(&scene.stack.state_machine)
+        .name("rehearsal")
+        .input(request.to_string())
+        .send()
+        .await
+        .context("failed to start the execution")?;
+    terminal.say("An operator starts the state machine with this request:");
+    terminal.quote(&request.to_string());
+    terminal.say(&format!("Execution {}", started.execution_arn()));
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! What commands tell a person: numbered steps, lines, quotations and progress.
+//!
+//! Colours and moving bars appear only on a terminal, and never where `NO_COLOR` is set; elsewhere
+//! the same story is told in plain lines. Non-goal: being read by programs, for which commands have
+//! options such as `--json`.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Where a story is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terminal {
+    audience: Audience,
+    colours: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Audience {
+    /// A person before a terminal.
+    Person,
+    /// A pipe or a file.
+    Pipe,
+    /// Nobody.
+    Nobody,
+}
+
+#[derive(Clone, Copy)]
+enum Style {
+    Bold,
+    Dim,
+    Good,
+    Bad,
+}
+
+impl Style {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Bold => "1",
+            Self::Dim => "2",
+            Self::Good => "1;32",
+            Self::Bad => "1;31",
+        }
+    }
+}
+
+impl Terminal {
+    /// Standard output, with colours and bars if it is a terminal.
+    #[must_use]
+    pub fn detect() -> Self {
+        let person = std::io::stdout().is_terminal();
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        Self {
+            audience: if person { Audience::Person } else { Audience::Pipe },
+            colours: person && !refused && !dumb,
+        }
+    }
+
+    /// Says nothing to anybody.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self { audience: Audience::Nobody, colours: false }
+    }
+
+    /// Whether anybody listens.
+    #[must_use]
+    pub fn is_silent(self) -> bool {
+        self.audience == Audience::Nobody
+    }
+
+    /// Begins a numbered step.
+    pub fn step(self, number: usize, of: usize, title: &str) {
+        self.line(&format!("\n{}", self.styled(Style::Bold, &format!("[{number}/{of}] {title}"))));
+    }
+
+    /// A line of the step.
+    pub fn say(self, text: &str) {
+        for line in text.lines() {
+            self.line(&format!("      {line}"));
+        }
+    }
+
+    /// What somebody else wrote, shown as it is.
+    pub fn quote(self, text: &str) {
+        for line in text.lines() {
+            self.line(&format!("      {} {line}", self.styled(Style::Dim, "\u{2502}")));
+        }
+    }
+
+    /// A good ending.
+    pub fn success(self, text: &str) {
+        self.line(&self.styled(Style::Good, text));
+    }
+
+    /// A bad ending.
+    pub fn failure(self, text: &str) {
+        self.line(&self.styled(Style::Bad, text));
+    }
+
+    /// A count that grows towards `total`.
+    #[must_use]
+    pub fn progress(self, what: &'static str, total: u64) -> Progress {
+        let bar = match self.audience {
+            Audience::Person => ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stdout()),
+            Audience::Pipe | Audience::Nobody => ProgressBar::hidden(),
+        };
+        bar.set_length(total);
+        let template = "      {bar:32} {pos:>5} of {len} {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Progress { terminal: self, bar, what }
+    }
+
+    fn styled(self, style: Style, text: &str) -> String {
+        if self.colours { format!("\u{1b}[{}m{text}\u{1b}[0m", style.code()) } else { text.to_owned() }
+    }
+
+    fn line(self, text: &str) {
+        if self.audience != Audience::Nobody {
+            // A reader that went away must not end a rehearsal half way.
+            let _ = writeln!(std::io::stdout(), "{text}");
+        }
+    }
+}
+
+/// A count on its way; it disappears when dropped, and [`Progress::done`] leaves a line.
+#[derive(Debug)]
+pub struct Progress {
+    terminal: Terminal,
+    bar: ProgressBar,
+    what: &'static str,
+}
+
+impl Progress {
+    /// One more.
+    pub fn advance(&self) {
+        self.bar.inc(1);
+    }
+
+    /// How many there are by now.
+    pub fn set(&self, count: u64) {
+        self.bar.set_position(count);
+    }
+
+    /// Ends the count with a line.
+    pub fn done(self) {
+        let (count, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
+        self.bar.finish_and_clear();
+        self.terminal.say(&format!("{count} of {total} {}", self.what));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
