@@ -31,6 +31,7 @@ import functools
 import importlib.metadata
 import json
 import os
+import re
 import sys
 from urllib.parse import parse_qs, unquote
 from xml.etree import ElementTree
@@ -251,6 +252,14 @@ def refusal_of(policy, ctx, service=None):
     if result.decision == "Deny":
         result.resource_policy_arn = ctx.resource_arn
     return result
+
+
+@replaces(iam, "_fnmatch_compile")
+@functools.cache
+def wildcard_pattern(stock, pattern, ignore_case):
+    """A wildcard matches every character; stock stops at a line break, which a key may hold."""
+    compiled = stock(pattern, ignore_case)
+    return re.compile(compiled.pattern, compiled.flags | re.DOTALL)
 
 
 @replaces(s3, "object_tags_for_condition")

@@ -14,7 +14,7 @@ use flate2::write::GzEncoder;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use md5::{Digest, Md5};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::accounts::Account;
 use super::encoding::form_encoded;
@@ -172,6 +172,27 @@ fn data_file(rows: &[[String; 18]]) -> Result<Vec<u8>> {
     let mut gzip = csv.into_inner().map_err(csv::IntoInnerError::into_error)?;
     gzip.flush()?;
     Ok(gzip.finish()?)
+}
+
+/// The policy by which a bucket lets S3 deliver the reports on another.
+pub(super) fn delivery_policy(source_bucket: &str, source_account: &str, bucket: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Sid": "InventoryDelivery",
+            "Effect": "Allow",
+            "Principal": { "Service": "s3.amazonaws.com" },
+            "Action": "s3:PutObject",
+            "Resource": format!("arn:aws:s3:::{bucket}/*"),
+            "Condition": {
+                "ArnLike": { "aws:SourceArn": format!("arn:aws:s3:::{source_bucket}") },
+                "StringEquals": {
+                    "aws:SourceAccount": source_account,
+                    "s3:x-amz-acl": "bucket-owner-full-control",
+                },
+            },
+        }],
+    })
 }
 
 /// A name in the shape of those that S3 gives data files.

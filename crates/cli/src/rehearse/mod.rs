@@ -512,7 +512,11 @@ fn run_directory(parent: &Path) -> Result<PathBuf> {
 /// The buckets that are there before the stack: for lists at the source, for copies at the
 /// destination. The destination keeps versions, so that a second copy could not hide.
 async fn make_buckets(source: &Account, destination: &Account, estate: &Estate) -> Result<()> {
-    source.create_bucket(&estate.manifest_bucket).await?;
+    let bucket = &estate.manifest_bucket;
+    source.create_bucket(bucket).await?;
+    let policy = inventory::delivery_policy(&estate.source_bucket, SOURCE, bucket);
+    let put = source.s3.put_bucket_policy().bucket(bucket).policy(policy.to_string()).send().await;
+    put.with_context(|| format!("failed to put the policy of {bucket}"))?;
     let bucket = &estate.destination_bucket;
     destination.create_bucket(bucket).await?;
     let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
