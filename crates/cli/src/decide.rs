@@ -63,7 +63,9 @@ pub async fn invoke(config: &SdkConfig, function: &str, input: &Input) -> Result
         .payload(Blob::new(serde_json::to_vec(input)?))
         .send()
         .await
-        .with_context(|| format!("failed to invoke {function}; name the stack's output DecideFunctionName"))?;
+        .with_context(|| {
+            format!("failed to invoke {function}; name the stack's output DecideFunctionName")
+        })?;
     let payload = answer.payload().map(AsRef::as_ref).unwrap_or_default();
     if answer.function_error().is_some() {
         let error: Value = serde_json::from_slice(payload).unwrap_or_default();

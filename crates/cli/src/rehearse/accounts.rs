@@ -43,12 +43,7 @@ impl Account {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
-        Self {
-            id,
-            s3: aws_sdk_s3::Client::from_conf(s3),
-            kms: aws_sdk_kms::Client::new(&config),
-            config,
-        }
+        Self { id, s3: aws_sdk_s3::Client::from_conf(s3), kms: aws_sdk_kms::Client::new(&config), config }
     }
 
     /// The account's Batch Operations jobs, at the simulator.

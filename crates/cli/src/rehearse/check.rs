@@ -140,10 +140,7 @@ impl Check {
             }
         };
         let jobs = claims.jobs.len();
-        unless(
-            jobs == claims.expected_jobs,
-            format!("{jobs} jobs exist, not {}", claims.expected_jobs),
-        );
+        unless(jobs == claims.expected_jobs, format!("{jobs} jobs exist, not {}", claims.expected_jobs));
         let Some(report) = claims.report else {
             unless(
                 self.arrived == 0,
@@ -165,7 +162,10 @@ impl Check {
         );
         unless(
             report.selected.objects == self.objects,
-            format!("{} objects were selected, but the source holds {}", report.selected.objects, self.objects),
+            format!(
+                "{} objects were selected, but the source holds {}",
+                report.selected.objects, self.objects
+            ),
         );
         unless(
             report.arrived == self.arrived,
@@ -174,7 +174,11 @@ impl Check {
         let named = if verdict.is_success() { None } else { Some(verdict.as_str()) };
         unless(
             claims.ending.error.as_deref() == named,
-            format!("the execution's error is {:?}, but the verdict {}", claims.ending.error, verdict.as_str()),
+            format!(
+                "the execution's error is {:?}, but the verdict {}",
+                claims.ending.error,
+                verdict.as_str()
+            ),
         );
     }
 
@@ -269,7 +273,8 @@ impl Seen {
             ssekms_key_id,
             ..
         } = account.s3.get_object().bucket(bucket).key(key).send().await.with_context(failed)?;
-        let tags = if tag_count.unwrap_or(0) > 0 { tags(account, bucket, key).await? } else { BTreeMap::new() };
+        let tags =
+            if tag_count.unwrap_or(0) > 0 { tags(account, bucket, key).await? } else { BTreeMap::new() };
         Ok(Self {
             bytes: body.collect().await.with_context(failed)?.to_vec(),
             headers: [

@@ -161,8 +161,7 @@ impl<'a> Transfer<'a> {
 
     /// How executions ended that told nobody anything.
     pub(super) async fn endings(&self) -> Result<Vec<Ending>> {
-        let listed =
-            self.sfn.list_executions().state_machine_arn(&self.state_machine).send().await?;
+        let listed = self.sfn.list_executions().state_machine_arn(&self.state_machine).send().await?;
         let mut endings = Vec::new();
         let arns: BTreeSet<&str> = listed.executions().iter().map(|each| each.execution_arn()).collect();
         for arn in arns {

@@ -84,7 +84,9 @@ fn merged(current: Option<&str>, statements: &[Statement]) -> Result<String> {
             continue;
         }
         if let Some(same) = present.iter().find(|other| other["Sid"] == statement["Sid"]) {
-            bail!("the policy has another statement of the same Sid, which AWS refuses:\n{same}\n{statement}");
+            bail!(
+                "the policy has another statement of the same Sid, which AWS refuses:\n{same}\n{statement}"
+            );
         }
         present.push(statement);
     }

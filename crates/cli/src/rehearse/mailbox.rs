@@ -45,8 +45,7 @@ pub(super) struct Mailbox {
 impl Mailbox {
     /// Opens a mailbox and subscribes it to the topic.
     pub(super) async fn subscribe(account: &Account, topic: &str) -> Result<Self> {
-        let listener =
-            TcpListener::bind(("127.0.0.1", 0)).await.context("failed to open a loopback port")?;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("failed to open a loopback port")?;
         let endpoint = format!("http://{}/", listener.local_addr()?);
         let (sender, deliveries) = mpsc::unbounded_channel();
         let router = Router::new().route("/", post(receive)).with_state(Arc::new(sender));

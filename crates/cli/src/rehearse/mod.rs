@@ -63,7 +63,9 @@ const MOST_ROUNDS: usize = 5;
 /// a bucket of account 111111111111, lets the transfer run through both its gates, and then compares
 /// every object. Needs cargo, and Python 3.10 or later with venv and pip.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Exit codes:\n  0  every object arrived, and the check agrees\n  1  the rehearsal broke, or the check contradicts the verdict\n  2  the command line is wrong\n  3  the transfer ended otherwise (PARTIAL, FAILED, CANCELLED, stopped), and the check agrees")]
+#[command(
+    after_help = "Exit codes:\n  0  every object arrived, and the check agrees\n  1  the rehearsal broke, or the check contradicts the verdict\n  2  the command line is wrong\n  3  the transfer ended otherwise (PARTIAL, FAILED, CANCELLED, stopped), and the check agrees"
+)]
 pub struct Options {
     /// How many objects to copy.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -307,13 +309,8 @@ impl Stage {
         };
         start::begin(scene, options, terminal).await?;
         let patience = Duration::from_secs(120) + Duration::from_millis(100) * options.objects;
-        let mut transfer = Transfer::new(
-            &self.destination,
-            &self.simulator,
-            &self.stack.state_machine,
-            mailbox,
-            patience,
-        );
+        let mut transfer =
+            Transfer::new(&self.destination, &self.simulator, &self.stack.state_machine, mailbox, patience);
 
         story.step("The permission gate");
         let gate = self.pass_gate(&mut transfer, options, terminal).await?;
@@ -332,8 +329,7 @@ impl Stage {
 
         story.step("The check, object by object");
         let progress = terminal.progress("compared", report.as_ref().map_or(0, |report| report.arrived));
-        let sides =
-            Sides { source: &self.source, destination: &self.destination, estate: &self.estate };
+        let sides = Sides { source: &self.source, destination: &self.destination, estate: &self.estate };
         let claims = Claims {
             ending: &ending,
             report: report.as_ref(),
@@ -397,7 +393,8 @@ impl Stage {
                 self.grant(&name, &letter, options, terminal).await?;
                 asked = Some((name, rounds));
             } else if letter.subject.starts_with("Approve ") {
-                let (transfer, rounds) = asked.context("the gate let a transfer pass that nobody had granted anything")?;
+                let (transfer, rounds) =
+                    asked.context("the gate let a transfer pass that nobody had granted anything")?;
                 return Ok(Gate { transfer, plan: Some(letter), rounds });
             } else {
                 show(&letter, terminal);
@@ -413,8 +410,7 @@ impl Stage {
         terminal: Terminal,
     ) -> Result<()> {
         show(letter, terminal);
-        let findings =
-            gate::findings(&self.destination, &self.stack.work_bucket, name, letter).await?;
+        let findings = gate::findings(&self.destination, &self.stack.work_bucket, name, letter).await?;
         if options.no_grant {
             terminal.say("Nobody grants anything.");
             return Ok(());

@@ -27,9 +27,10 @@ pub(super) struct Function {
 impl Template {
     /// Reads a template with its state machines' definitions.
     pub(super) fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("failed to read {}", path.display()))?;
-        let mut template = Self::parse(&text).with_context(|| format!("failed to parse {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
+        let mut template =
+            Self::parse(&text).with_context(|| format!("failed to parse {}", path.display()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         for (_, resource) in template.resources_of("AWS::Serverless::StateMachine") {
             inline_definition(resource, folder)?;

@@ -136,12 +136,7 @@ pub(super) async fn encrypt_by_default(account: &Account, bucket: &str, key: &st
         .with_context(|| format!("failed to set the default encryption of {bucket}"))
 }
 
-async fn put_all(
-    account: &Account,
-    estate: &Estate,
-    specimens: &[Specimen],
-    done: impl Fn(),
-) -> Result<()> {
+async fn put_all(account: &Account, estate: &Estate, specimens: &[Specimen], done: impl Fn()) -> Result<()> {
     stream::iter(specimens)
         .map(Ok)
         .try_for_each_concurrent(PUTS_IN_FLIGHT, |specimen| {
@@ -259,11 +254,8 @@ impl Specimen {
     }
 
     fn tagging(&self) -> Option<String> {
-        let tags = [
-            ("project", "bucket brigade"),
-            ("cost center", "4711+12"),
-            ("path/like", "a=b:c_d.e-f@g"),
-        ];
+        let tags =
+            [("project", "bucket brigade"), ("cost center", "4711+12"), ("path/like", "a=b:c_d.e-f@g")];
         let pairs: Vec<String> = tags[..self.number % 4]
             .iter()
             .map(|(name, value)| format!("{}={}", form_encoded(name), form_encoded(value)))

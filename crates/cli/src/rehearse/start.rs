@@ -58,7 +58,8 @@ pub(super) async fn begin(scene: Scene<'_>, options: &Options, terminal: Termina
             let (bucket, key) = (scene.estate.manifest_bucket.as_str(), "lists/chosen objects.csv");
             let (manifest, rows) = csv_manifest(scene).await?;
             scene.source.write(bucket, key, manifest).await?;
-            terminal.say(&format!("CSV manifest of {rows} versions at s3://{bucket}/{key}, in account {SOURCE}"));
+            terminal
+                .say(&format!("CSV manifest of {rows} versions at s3://{bucket}/{key}, in account {SOURCE}"));
             request(scene, options, json!({ "csv": { "bucket": bucket, "key": key } }), terminal).await
         }
         Source::Listing => request(scene, options, json!({ "listing": {} }), terminal).await,

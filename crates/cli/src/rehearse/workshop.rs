@@ -59,8 +59,9 @@ impl Workshop {
             .output()
             .await
             .context("failed to run cargo, which builds the functions; put it on the PATH")?;
-        let metadata: Metadata = serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("`cargo metadata` failed: {}", String::from_utf8_lossy(&output.stderr)))?;
+        let metadata: Metadata = serde_json::from_slice(&output.stdout).with_context(|| {
+            format!("`cargo metadata` failed: {}", String::from_utf8_lossy(&output.stderr))
+        })?;
         let directory = metadata.target_directory.join("rehearsal");
         std::fs::create_dir_all(&directory)
             .with_context(|| format!("failed to create {}", directory.display()))?;
@@ -132,9 +133,11 @@ async fn make_venv(venv: &Path) -> Result<()> {
 }
 
 async fn install(python: &Path) -> Result<()> {
-    let mut arguments = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"].map(OsStr::new).to_vec();
+    let mut arguments =
+        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"].map(OsStr::new).to_vec();
     arguments.extend(REQUIREMENTS.lines().map(OsStr::new));
-    run(python, &arguments, "pip installs the emulator from PyPI; check the network and pip's configuration").await
+    run(python, &arguments, "pip installs the emulator from PyPI; check the network and pip's configuration")
+        .await
 }
 
 async fn run(program: &Path, arguments: &[&OsStr], remedy: &str) -> Result<()> {
