@@ -1,5 +1,6 @@
 //! Serving a step: its input decoded, its error named for the state machine.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use brigade::failure::Failure;
@@ -7,7 +8,7 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tracing::{error, info};
+use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 /// Time kept in hand at the end of an invocation, to close files and answer.
@@ -45,15 +46,41 @@ where
         .flatten_event(true)
         .without_time()
         .with_target(false)
+        .with_span_list(false)
         .with_env_filter(EnvFilter::from_default_env())
         .init();
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| answer(&step, event).await)).await
 }
 
+/// A failure on its way to the state machine.
+struct Failed {
+    name: &'static str,
+    message: String,
+}
+
+impl Failed {
+    fn new(name: &'static str, error: impl fmt::Display) -> Self {
+        Self { name, message: error.to_string() }
+    }
+}
+
+/// What the runtime logs of it.
+impl fmt::Debug for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.message)
+    }
+}
+
+impl From<Failed> for Diagnostic {
+    fn from(Failed { name, message }: Failed) -> Self {
+        Self { error_type: name.to_owned(), error_message: message }
+    }
+}
+
 async fn answer<I, O, E>(
     step: &impl AsyncFn(I, Deadline) -> Result<O, E>,
     event: LambdaEvent<Value>,
-) -> Result<Value, Diagnostic>
+) -> Result<Value, Failed>
 where
     I: DeserializeOwned,
     O: Serialize,
@@ -61,15 +88,10 @@ where
 {
     let deadline = Deadline(event.context.deadline());
     let input = serde_path_to_error::deserialize(event.payload)
-        .map_err(|error| named("InvalidInput", error.to_string()))?;
+        .map_err(|error| Failed::new("InvalidInput", error))?;
     // On the heap: the layout of a whole step's future is too deep for the compiler.
     let step = Box::pin(step(input, deadline));
-    let output = step.await.map_err(|error| named(error.name(), error.to_string()))?;
+    let output = step.await.map_err(|error| Failed::new(error.name(), error))?;
     info!("done");
-    serde_json::to_value(output).map_err(|error| named("InvalidOutput", error.to_string()))
-}
-
-fn named(name: &str, message: String) -> Diagnostic {
-    error!(name, message, "failed");
-    Diagnostic { error_type: name.to_owned(), error_message: message }
+    serde_json::to_value(output).map_err(|error| Failed::new("InvalidOutput", error))
 }

@@ -1,5 +1,6 @@
 //! A function's settings: the environment variables that the template sets, read once at start.
 
+use std::fmt;
 use std::str::FromStr;
 
 use brigade::id::{BucketName, KmsKeyArn};
@@ -19,11 +20,18 @@ pub struct Settings {
 }
 
 /// An environment variable that is missing or can't be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("environment variable {name}: {problem}; the stack's template sets it, so deploy the stack again")]
 pub struct MissingSetting {
     name: &'static str,
     problem: String,
+}
+
+/// The sentence: it is what a main that returns the error prints before it exits.
+impl fmt::Debug for MissingSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Settings {

@@ -1,5 +1,8 @@
 //! AWS's errors, as the few kinds that a step tells apart.
 
+use std::error::Error;
+use std::iter::successors;
+
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
@@ -9,7 +12,7 @@ use brigade::ports::AwsError;
 /// The kind of an error of `doing`, with AWS's own words.
 pub(super) fn kind<E>(doing: &str, error: &SdkError<E, HttpResponse>) -> AwsError
 where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
+    E: ProvideErrorMetadata + Error + 'static,
 {
     match error {
         SdkError::ServiceError(service) => {
@@ -18,7 +21,7 @@ where
             let message = service.err().message().unwrap_or_default();
             of_answer(doing, code, status, message)
         }
-        other => of_no_answer(doing, &DisplayErrorContext(other).to_string()),
+        other => of_no_answer(doing, other),
     }
 }
 
@@ -63,9 +66,13 @@ fn of_answer(doing: &str, code: &str, status: u16, message: &str) -> AwsError {
 
 /// No answer came: a time-out or a broken connection, unless it was the batch role that could not
 /// be assumed.
-fn of_no_answer(doing: &str, chain: &str) -> AwsError {
-    let said = format!("{doing}: {chain}");
-    if chain.contains("AccessDenied") { AwsError::Forbidden(said) } else { AwsError::Transient(said) }
+fn of_no_answer(doing: &str, error: &(dyn Error + 'static)) -> AwsError {
+    let causes: Vec<String> =
+        successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
+    let said = format!("{doing}: {}", causes.join(": "));
+    // Only the details of an error within an error hold its code.
+    let details = DisplayErrorContext(error).to_string();
+    if details.contains("AccessDenied") { AwsError::Forbidden(said) } else { AwsError::Transient(said) }
 }
 
 #[cfg(test)]
@@ -82,7 +89,8 @@ mod tests {
         assert!(matches!(is("ConditionalRequestConflict", 409), AwsError::Transient(_)));
         assert!(matches!(is("PreconditionFailed", 412), AwsError::Conflict(_)));
         assert!(matches!(is("KMS.DisabledException", 400), AwsError::Refused(_)));
-        assert!(matches!(of_no_answer("GetObject", "timed out"), AwsError::Transient(_)));
+        let lost = std::io::Error::other("timed out");
+        assert!(matches!(of_no_answer("GetObject", &lost), AwsError::Transient(_)));
         assert_eq!(is("NoSuchKey", 404).to_string(), "GetObject: NoSuchKey: words");
     }
 }

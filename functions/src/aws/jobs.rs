@@ -6,9 +6,9 @@ use aws_sdk_s3control::config::endpoint::{Endpoint, EndpointFuture, Params, Reso
 use aws_sdk_s3control::error::BuildError;
 use aws_sdk_s3control::types::{
     JobDescriptor, JobManifest, JobManifestFormat, JobManifestLocation, JobManifestSpec, JobOperation,
-    JobReport, JobReportFormat, JobReportScope, RequestedJobStatus, S3AnnotationDirective,
-    S3ChecksumAlgorithm, S3CopyObjectOperation, S3MetadataDirective, S3ObjectMetadata, S3SseAlgorithm,
-    S3StorageClass, S3Tag,
+    JobProgressSummary, JobReport, JobReportFormat, JobReportScope, RequestedJobStatus,
+    S3AnnotationDirective, S3ChecksumAlgorithm, S3CopyObjectOperation, S3MetadataDirective, S3ObjectMetadata,
+    S3SseAlgorithm, S3StorageClass, S3Tag,
 };
 use brigade::id::{AccountId, JobId};
 use brigade::ports::{AwsError, AwsResult, CopyJob, JobDescription, JobStatus, Jobs, Order};
@@ -59,7 +59,7 @@ impl Jobs for BatchOperations {
             .priority(job.transfer.priority)
             .role_arn(job.transfer.batch_role.as_str())
             .operation(JobOperation::builder().s3_put_object_copy(copy(&job.transfer.destination)?).build())
-            .manifest(manifest(job).map_err(unbuilt)?)
+            .manifest(manifest(job).map_err(|error| unbuilt(&error))?)
             .report(report(job))
             .send()
             .await
@@ -101,7 +101,7 @@ impl Jobs for BatchOperations {
     }
 }
 
-fn unbuilt(error: BuildError) -> AwsError {
+fn unbuilt(error: &BuildError) -> AwsError {
     AwsError::Refused(format!("CreateJob: {error}"))
 }
 
@@ -124,7 +124,7 @@ fn copy(destination: &Destination) -> AwsResult<S3CopyObjectOperation> {
     if let Some(tags) = &destination.tags {
         let tags: Result<Vec<S3Tag>, _> =
             tags.iter().map(|(key, value)| S3Tag::builder().key(key).value(value).build()).collect();
-        copy = copy.set_new_object_tagging(Some(tags.map_err(unbuilt)?));
+        copy = copy.set_new_object_tagging(Some(tags.map_err(|error| unbuilt(&error))?));
     }
     Ok(copy.build())
 }
@@ -155,9 +155,9 @@ fn description(job: &JobDescriptor) -> AwsResult<JobDescription> {
     let status = job.status().map(aws_sdk_s3control::types::JobStatus::as_str).unwrap_or_default();
     Ok(JobDescription {
         status: status_named(status)?,
-        total: count(progress.and_then(|p| p.total_number_of_tasks())),
-        succeeded: count(progress.and_then(|p| p.number_of_tasks_succeeded())),
-        failed: count(progress.and_then(|p| p.number_of_tasks_failed())),
+        total: count(progress.and_then(JobProgressSummary::total_number_of_tasks)),
+        succeeded: count(progress.and_then(JobProgressSummary::number_of_tasks_succeeded)),
+        failed: count(progress.and_then(JobProgressSummary::number_of_tasks_failed)),
         failure_reasons: job
             .failure_reasons()
             .iter()
