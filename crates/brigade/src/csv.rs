@@ -46,11 +46,21 @@ pub struct Rows {
     ends: Vec<usize>,
     text_used: usize,
     ends_used: usize,
+    newlines: u64,
+    last: u8,
 }
 
 impl Default for Rows {
     fn default() -> Self {
-        Self { reader: Reader::new(), text: vec![0; 64], ends: vec![0; 4], text_used: 0, ends_used: 0 }
+        Self {
+            reader: Reader::new(),
+            text: vec![0; 64],
+            ends: vec![0; 4],
+            text_used: 0,
+            ends_used: 0,
+            newlines: 0,
+            last: b'\n',
+        }
     }
 }
 
@@ -88,6 +98,7 @@ impl Rows {
                 &mut self.text[self.text_used..],
                 &mut self.ends[self.ends_used..],
             );
+            self.count_lines(&chunk[taken..taken + read]);
             taken += read;
             self.text_used += written;
             self.ends_used += ended;
@@ -100,7 +111,7 @@ impl Rows {
                     let row = Row {
                         text: &self.text[..self.text_used],
                         ends: &self.ends[..self.ends_used],
-                        line: self.reader.line().saturating_sub(1).max(1),
+                        line: self.newlines + u64::from(self.last != b'\n'),
                     };
                     (self.text_used, self.ends_used) = (0, 0);
                     each(row)?;
@@ -111,6 +122,12 @@ impl Rows {
                 ReadRecordResult::End => return Ok(taken),
             }
         }
+    }
+
+    /// The reader's own count stands on a row's line or on the next, by how the line ended.
+    fn count_lines(&mut self, read: &[u8]) {
+        self.newlines += read.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.last = read.last().copied().unwrap_or(self.last);
     }
 }
 
@@ -197,6 +214,25 @@ mod tests {
         fn a_cell_reads_back(text in any::<String>()) {
             let line = format!("{},x\n", cell(&text));
             prop_assert_eq!(&rows_of(&[line.as_bytes()])[0][0], &text);
+        }
+    }
+
+    #[test]
+    fn rows_know_their_line_however_it_ends() {
+        for text in ["a,b\nc,d\n\ne,f\n", "a,b\r\nc,d\r\n\r\ne,f\r\n", "a,b\nc,d\n\ne,f"] {
+            for cut in 0..=text.len() {
+                let mut rows = Rows::default();
+                let mut lines = Vec::new();
+                let mut each = |row: Row<'_>| {
+                    lines.push(row.line);
+                    Ok::<(), Infallible>(())
+                };
+                for chunk in [&text[..cut], &text[cut..]] {
+                    let Ok(()) = rows.push(chunk.as_bytes(), &mut each);
+                }
+                let Ok(()) = rows.finish(&mut each);
+                assert_eq!(lines, [1, 2, 4], "{text:?} cut at {cut}");
+            }
         }
     }
 
