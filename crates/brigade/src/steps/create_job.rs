@@ -140,11 +140,16 @@ async fn await_prepared(job: &JobId, planned: u64, jobs: &impl Jobs) -> Result<(
         JobStatus::Failed | JobStatus::Failing => {
             Err(Error::ManifestRefused { job: job.clone(), reasons: described.failure_reasons.join("; ") })
         }
-        JobStatus::Suspended if described.total != planned => {
-            let reason = "the manifest's tasks are not as many as planned";
-            jobs.order(job, Order::Cancel, reason)
-                .await
-                .map_err(|error| Error::Aws { doing: format!("cancel job {job}"), error })?;
+        // A repeated step finds the job cancelled already; its count is no better for that.
+        status @ (JobStatus::Suspended | JobStatus::Cancelling | JobStatus::Cancelled)
+            if described.total != planned =>
+        {
+            if status == JobStatus::Suspended {
+                let reason = "the manifest's tasks are not as many as planned";
+                jobs.order(job, Order::Cancel, reason)
+                    .await
+                    .map_err(|error| Error::Aws { doing: format!("cancel job {job}"), error })?;
+            }
             Err(Error::WrongCount { job: job.clone(), found: described.total, planned })
         }
         JobStatus::Suspended
