@@ -15,7 +15,7 @@ use crate::policy::{Grant, Place};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FindingKind {
-    /// The inventory or CSV can't be read.
+    /// The inventory or CSV, or the manifest made of it, can't be read.
     ManifestUnreadable,
     /// The source bucket can't be listed, so a missing object looks like a forbidden one.
     SourceUnlistable,
@@ -65,8 +65,10 @@ impl Findings {
     /// Adds a finding, or counts it to one that says the same.
     pub fn add(&mut self, finding: Finding) {
         let place = |finding: &Finding| finding.grant.as_ref().map(|grant| grant.place.clone());
-        let same =
-            self.0.iter_mut().find(|known| known.kind == finding.kind && place(known) == place(&finding));
+        // Without a policy to change, the remedy says which key or bucket it is about.
+        let same = self.0.iter_mut().find(|known| {
+            known.kind == finding.kind && place(known) == place(&finding) && known.remedy == finding.remedy
+        });
         match same {
             Some(known) => {
                 known.probes += finding.probes;

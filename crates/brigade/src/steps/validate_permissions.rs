@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::finding::{Finding, FindingKind, Findings};
 use crate::id::{AccountId, BucketName, KmsKeyArn};
 use crate::layout::Layout;
-use crate::plan::{Plan, PlanSummary};
+use crate::plan::{ManifestLocation, Plan, PlanSummary};
 use crate::policy::{self, Grant};
 use crate::ports::{
     AwsError, AwsResult, Notices, ObjectAt, ReadObjects, TryWrite, WriteObjects, WriteProbe, read_whole,
@@ -110,10 +110,12 @@ pub async fn run(
 ) -> Result<Output, Error> {
     let Input { transfer, plan, forbidden, since, told } = &input;
     let mut findings = Findings::default();
-    look_at_list(transfer, forbidden.as_ref(), source_keys, role, &mut findings).await?;
+    let asking = asking_once(transfer, plan.is_some());
+    look_at_list(&asking, forbidden.as_ref(), source_keys, role, &mut findings).await?;
     if let Some(plan) = plan {
         let plan = read_plan(transfer, plan, work).await?;
         look_at_objects(transfer, source_keys, &plan, role, &mut findings).await?;
+        look_at_manifest(transfer, &plan, role, &mut findings).await?;
     }
     look_at_targets(transfer, role, &mut findings).await?;
 
@@ -148,6 +150,14 @@ pub async fn run(
         told: Some(fingerprint),
         wait_seconds: wait(waited),
     })
+}
+
+/// The transfer as its statements are derived from it. Before the list was read nobody knows
+/// whether it names versions; what reading them takes is asked for at once, so that an
+/// administrator is bothered once.
+fn asking_once(transfer: &Transfer, planned: bool) -> Transfer {
+    let listed = matches!(transfer.objects, ObjectSource::Listing(_));
+    Transfer { versions: transfer.versions || !(planned || listed), ..transfer.clone() }
 }
 
 fn wait(waited: SignedDuration) -> u32 {
@@ -238,7 +248,7 @@ async fn look_at_objects(
         .await;
     for Probe { at, encryption, read, key, tags } in probes {
         let example = || format!("s3://{}/{}", at.bucket, at.key);
-        if let Some(evidence) = refusal(read, "read an object")? {
+        if let Some(evidence) = refusal(read, "read an object")?.filter(|words| a_grant_may_mend(words)) {
             let finding = match denied_key(&evidence).or(key) {
                 Some(key) => of_key(
                     transfer,
@@ -277,6 +287,32 @@ async fn look_at_objects(
     Ok(())
 }
 
+/// The manifest that the job will be created from.
+async fn look_at_manifest(
+    transfer: &Transfer,
+    plan: &Plan,
+    role: &impl ReadObjects,
+    findings: &mut Findings,
+) -> Result<(), Error> {
+    let Some(ManifestLocation { bucket, key, .. }) = &plan.manifest else {
+        return Ok(());
+    };
+    let doing = "read the copy manifest in";
+    if let Some(evidence) = refusal(role.try_read(&ObjectAt::new(bucket, key.clone())).await, doing)? {
+        findings.add(of_destination(transfer, FindingKind::ManifestUnreadable, doing, bucket, evidence));
+    }
+    Ok(())
+}
+
+/// Whether a refusal has to do with permissions. A listing tells neither SSE-C nor the archive
+/// tiers of INTELLIGENT_TIERING; such objects no policy can open, and the job's report tells of
+/// them.
+fn a_grant_may_mend(evidence: &str) -> bool {
+    !["InvalidObjectState", "object's storage class", "object's access tier", "Server Side Encryption"]
+        .iter()
+        .any(|words| evidence.contains(words))
+}
+
 struct Probe {
     at: ObjectAt,
     encryption: Option<String>,
@@ -291,14 +327,17 @@ async fn probe(transfer: &Transfer, object: &SourceObject, role: &impl ReadObjec
         key: object.key.clone(),
         version: object.version.clone().filter(|_| transfer.versions),
     };
-    let read = role.try_read(&at).await;
+    let mut read = role.try_read(&at).await;
+    let mut key = None;
     // A HEAD needs no key: where it passes and the read does not, the key is what is missing.
-    let key = match &read {
-        Err(AwsError::Forbidden(_) | AwsError::Refused(_)) => {
-            role.head(&at).await.ok().and_then(|facts| facts.kms_key)
+    if matches!(read, Err(AwsError::Forbidden(_) | AwsError::Refused(_))) {
+        match role.head(&at).await {
+            Ok(facts) => key = facts.kms_key,
+            // Without its answer the bucket would be blamed.
+            Err(error @ AwsError::Transient(_)) => read = Err(error),
+            Err(_) => {}
         }
-        Ok(()) | Err(_) => None,
-    };
+    }
     let tags = if transfer.destination.copies_tags() { role.try_tags(&at).await } else { Ok(()) };
     Probe { at, encryption: object.encryption.clone(), read, key, tags }
 }
