@@ -240,8 +240,9 @@ async fn take_looked_up<W: WriteObjects>(
                 leg.take_routed(object).await?;
             }
             Err(AwsError::NotFound(_)) => leg.take(object, Route::Skip(SkipReason::Missing)).await?,
-            // Whether the job may read it is for the permission gate, and its own report, to say.
-            Err(AwsError::Forbidden(_)) => leg.take_routed(object).await?,
+            // Whether the job may read it is for the permission gate, and its own report, to say. So
+            // is what a HEAD refuses without a word: SSE-C, or a version id that S3 never gave.
+            Err(AwsError::Forbidden(_) | AwsError::Refused(_)) => leg.take_routed(object).await?,
             Err(error) => return Err(Error::Aws { doing: format!("look at {at}"), error }),
         }
     }
