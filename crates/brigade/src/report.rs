@@ -206,7 +206,10 @@ impl Results {
             return;
         }
         self.failed += 1;
-        let mut name = format!("{} {}", task.http_status, task.error_code);
+        let next_step = next_step(task);
+        // S3 says AccessDenied for a key's refusal as for a bucket's: what mends one is no help for
+        // the other, so the two are told apart.
+        let mut name = format!("{} {} {next_step}", task.http_status, task.error_code);
         if !self.errors.contains_key(&name) && self.errors.len() >= DISTINCT_ERRORS {
             "other".clone_into(&mut name);
         }
@@ -216,7 +219,7 @@ impl Results {
             tasks: 0,
             message: task.message.to_owned(),
             examples: Vec::new(),
-            next_step: next_step(task).to_owned(),
+            next_step: next_step.to_owned(),
         });
         summary.tasks += 1;
         if summary.examples.len() < 3 {
@@ -385,6 +388,8 @@ pub struct TransferReport {
 #[template(path = "report.html")]
 struct Page<'a> {
     report: &'a TransferReport,
+    started: String,
+    ended: String,
     bars: Vec<Bar>,
 }
 
@@ -414,7 +419,9 @@ impl TransferReport {
             bar("skipped", "dim", skipped),
             bar("not run", "dim", self.not_run),
         ];
-        Page { report: self, bars }.render()
+        let to_the_second = |at: Timestamp| at.strftime("%F %T UTC").to_string();
+        Page { report: self, started: to_the_second(self.started), ended: to_the_second(self.ended), bars }
+            .render()
     }
 }
 
@@ -457,7 +464,18 @@ mod tests {
         )
         .expect("read");
         assert_eq!((found.succeeded, found.failed), (1, 2));
-        assert_eq!(found.errors["503 SlowDown"].tasks, 2);
+        let error = found.sorted_errors()[0];
+        assert_eq!((error.http_status.as_str(), error.code.as_str(), error.tasks), ("503", "SlowDown", 2));
+    }
+
+    #[test]
+    fn a_keys_refusal_is_not_taken_for_a_buckets() {
+        let found = results(
+            "photos,a,,failed,403,AccessDenied,Access Denied\nphotos,b,,failed,403,AccessDenied,not authorized to perform: kms:Decrypt\n",
+        )
+        .expect("read");
+        let steps: Vec<&str> = found.sorted_errors().iter().map(|error| error.next_step.as_str()).collect();
+        assert!(steps.len() == 2 && steps.iter().any(|step| step.contains("kms:Decrypt")), "{steps:?}");
     }
 
     #[test]

@@ -254,7 +254,9 @@ fn within(prefix: &str, deployed: &str) -> Result<(), InvalidRequest> {
     }
     Err(InvalidRequest::new(
         "destination.prefix",
-        format!("is {prefix:?}, but this deployment's roles may only write below {deployed:?}; give {deployed:?} or a folder in it"),
+        format!(
+            "is {prefix:?}, but this deployment's roles may only write below {deployed:?}; give {deployed:?} or a folder in it"
+        ),
     ))
 }
 
