@@ -127,7 +127,7 @@ identifier!(
     /// A version of an object; the version written while versioning was off is called `null`.
     VersionId,
     "a version id",
-    r"^[^\s,]{1,1024}$",
+    r"^[^\s\uFEFF,]{1,1024}$",
     "give the version id as S3 prints it, `null` for the version written while versioning was off",
     |text| {
         (1..=1024).contains(&text.chars().count())

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::id::VersionId;
 use crate::inventory::InventoryFile;
 use crate::route::{Route, SkipReason, SourceObject, Unselected};
 
@@ -205,7 +206,10 @@ impl Sample {
         }
         // Reading an empty object proves nothing about its key, so those come last.
         let empty = if object.size == Some(0) { "1" } else { "0" };
-        let rank = format!("{empty}{}", fingerprint(&[object.key.as_str()]));
+        // A list may name two versions of a key, or a key twice.
+        let version = object.version.as_ref().map_or("", VersionId::as_str);
+        let size = object.size.map_or_else(String::new, |size| size.to_string());
+        let rank = format!("{empty}{}", fingerprint(&[object.key.as_str(), version, &size]));
         self.0.entry(kind).or_default().insert(rank, object.clone());
         self.bound();
     }
