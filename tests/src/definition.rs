@@ -200,6 +200,9 @@ impl Contract {
         if jsonata::binds(expression) {
             problems.add(format!("{name}: {expression} binds variables, which these checks can't follow"));
         }
+        if jsonata::picks_of_each(expression) {
+            problems.add(format!("{name}: {expression} picks one of each item; put what it picks of in ()"));
+        }
         let references = jsonata::references(expression);
         for reference in &references {
             let kinds: Vec<Kind<'_>> = if reference.variable == "states" {

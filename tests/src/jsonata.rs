@@ -88,6 +88,18 @@ pub fn may_be_null(expression: &str) -> bool {
     expression.split(|c: char| c.is_whitespace() || "?:(){}[]".contains(c)).any(|word| word == "null")
 }
 
+/// Whether an expression picks of each item where it looks as if it picked one: `a.b[0]` is the
+/// first `b` of every `a`, `(a.b)[0]` the first of all.
+#[must_use]
+pub fn picks_of_each(expression: &str) -> bool {
+    let mut before = expression.split('[');
+    before.next_back();
+    before.any(|text| {
+        let name = text.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        name.len() < text.len() && name.ends_with('.')
+    })
+}
+
 /// Whether an expression makes variables of its own, which [`references`] would take for others.
 #[must_use]
 pub fn binds(expression: &str) -> bool {
@@ -133,5 +145,6 @@ mod tests {
         assert_eq!(reference.compared.as_deref(), Some("READY"));
         assert!(may_be_null("$a ? $b : null") && !may_be_null("'nullable' & $a"));
         assert!(binds("( $x := 1; $x )"));
+        assert!(picks_of_each("$states.result.failure[0]") && !picks_of_each("($states.result.failure)[0]"));
     }
 }

@@ -287,6 +287,7 @@ const MUTATIONS: &[Mutation] = &[
     ("a member that is not there", |c| state(c, "AwaitConfirmation")["TimeoutSeconds"] = json!("{% $transfer.approval.minutes * 60 %}"), "reads minutes, which nothing there has"),
     ("a member of the decision that is not there", |c| state(c, "AwaitConfirmation")["Assign"]["reason"] = json!("{% $states.result.why %}"), "reads why, which nothing there has"),
     ("a status that nobody answers", |c| state(c, "InventoryChecked")["Choices"][0]["Condition"] = json!("{% $inventory = 'DONE' %}"), "can't be \"DONE\""),
+    ("a failure of each slice", |c| state(c, "GenerateManifest")["Assign"]["failure"] = json!("{% $exists($states.result.failure) ? $states.result.failure[0] : null %}"), "picks one of each item"),
     ("a variable of its own", |c| state(c, "AwaitJobs")["Seconds"] = json!("{% ($x := 1; $x) %}"), "binds variables"),
     // Errors
     ("an error that nothing raises", |c| state(c, "CreateJob")["Retry"][0]["ErrorEquals"] = json!(["CreateJob.StillPreparin"]), "fails with CreateJob.StillPreparin"),

@@ -410,3 +410,19 @@ async fn publish(
         .await
         .map_err(|error| Error::Aws { doing: "publish the verdict".to_owned(), error })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_of_running_is_845_looks() {
+        let mut looks = Looks { running: 1, late: 0 };
+        let mut waited = 0;
+        while waited < 30 * 86_400 {
+            waited += look_again(Progress::default(), looks).wait_seconds;
+            looks.running += 1;
+        }
+        assert_eq!(looks.running, 845, "docs/limits.md counts with it");
+    }
+}
