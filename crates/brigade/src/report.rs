@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::csv::{Row, Rows};
 use crate::id::{JobId, ObjectKey, TransferName};
+use crate::key;
 use crate::ports::JobStatus;
 use crate::route::SkipReason;
 use crate::tally::Count;
@@ -189,7 +190,7 @@ pub struct ErrorSummary {
     pub tasks: u64,
     /// One of the messages.
     pub message: String,
-    /// Some of the keys, as the manifest encodes them; 3 at most.
+    /// Some of the keys, decoded; 3 at most.
     pub examples: Vec<String>,
     /// What to do about it.
     pub next_step: String,
@@ -223,7 +224,9 @@ impl Results {
         });
         summary.tasks += 1;
         if summary.examples.len() < 3 {
-            summary.examples.push(task.encoded_key.to_owned());
+            summary.examples.push(
+                key::decode(task.encoded_key).map_or_else(|_| task.encoded_key.to_owned(), String::from),
+            );
         }
     }
 

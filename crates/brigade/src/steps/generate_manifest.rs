@@ -303,7 +303,7 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
         match route {
             Route::Copy => self.part.push(&self.transfer.source.bucket, &object, self.transfer.versions),
             Route::Skip(reason) => {
-                self.skipped.push_str(&skipped_row(&self.transfer.source.bucket, &object, reason))
+                self.skipped.push_str(&skipped_row(&self.transfer.source.bucket, &object, reason));
             }
             Route::Unselected(_) => {}
         }
