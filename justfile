@@ -22,9 +22,9 @@ lint:
 deny:
     cargo deny check
 
-# Write the schemas of the steps' inputs and outputs anew.
-schemas:
-    UPDATE_SCHEMAS=1 cargo test --workspace --test drift
+# Write anew what is generated: schemas, and the tables in the documents.
+generate:
+    UPDATE_SCHEMAS=1 UPDATE_DOCS=1 cargo test --workspace --test drift --test docs
 
 # Format everything.
 fmt:

@@ -1,6 +1,6 @@
 //! Types, definition and template agree: what one of them says, the others hold to.
 //!
-//! `UPDATE_SCHEMAS=1` writes the committed schemas anew.
+//! `UPDATE_SCHEMAS=1` writes the committed schemas anew, `UPDATE_DOCS=1` the table of parameters.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -179,6 +179,32 @@ fn no_rule_watches_what_transfers_write() {
         let (folder, _) = key["wildcard"].as_str().and_then(|key| key.split_once('*')).expect("a wildcard");
         assert!(!written.starts_with(folder), "{key} matches {written}: transfers would start without end");
     }
+}
+
+#[test]
+fn the_parameters_are_documented() {
+    let template = contract().template;
+    let mut table = String::from("| parameter | default | what |\n| --- | --- | --- |\n");
+    for (name, parameter) in template["Parameters"].as_object().expect("parameters") {
+        let default = match &parameter["Default"] {
+            Value::Null => "to be given".to_owned(),
+            Value::String(text) if text.is_empty() => "empty".to_owned(),
+            Value::String(text) => format!("`{text}`"),
+            value => format!("`{value}`"),
+        };
+        let what = parameter["Description"].as_str().expect("a description");
+        table += &format!("| `{name}` | {default} | {what} |\n");
+    }
+    let page = read("docs/deploying.md");
+    let (start, end) = ("<!-- parameters: generated -->\n", "<!-- end of parameters -->");
+    let from = page.find(start).expect("the start mark") + start.len();
+    let to = page.find(end).expect("the end mark");
+    let written = format!("{}{table}{}", &page[..from], &page[to..]);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(repository().join("docs/deploying.md"), &written).expect("written");
+        return;
+    }
+    assert!(page == written, "docs/deploying.md: UPDATE_DOCS=1 cargo test --workspace --test drift");
 }
 
 /// The schemas that are committed: what the steps and the request look like to others.
