@@ -1,0 +1,220 @@
+//! Any call may fail, any answer may be lost, any function may be killed, any event may come
+//! twice: there is one job, one copy of each object, and one plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use brigade::plan::PlanHash;
+use brigade::report::Verdict;
+use serde_json::{Value, json};
+use tests::arrival::{Report, rows_of};
+use tests::fault::{Script, Strike};
+use tests::flow::{End, Flow};
+use tests::memory::{Content, Copied, JobRecord, TaskFault};
+use tests::scene::Scene;
+
+use super::{csv, flow, inventory, listing};
+
+/// What must be the same whatever failed on the way.
+#[derive(Clone, Debug, PartialEq)]
+struct Outcome {
+    verdict: Verdict,
+    plan: PlanHash,
+    jobs: Vec<JobRecord>,
+    copied: Vec<Copied>,
+    archive: Vec<(String, Vec<u8>)>,
+    work: BTreeMap<String, Vec<u8>>,
+    /// What people were told; an answer that is lost makes it told twice.
+    told: BTreeSet<(String, String)>,
+}
+
+/// What is in the work bucket, with the times left out that a second look may tell differently.
+fn work(scene: &Scene) -> BTreeMap<String, Vec<u8>> {
+    let timeless = |key: &str, bytes: Vec<u8>| match serde_json::from_slice::<Value>(&bytes) {
+        Ok(mut value) if key.ends_with("/report.json") => {
+            value["ended"] = Value::Null;
+            value.to_string().into_bytes()
+        }
+        Ok(mut value) if key.ends_with("/approval.json") => {
+            value["until"] = Value::Null;
+            value.to_string().into_bytes()
+        }
+        Ok(Value::Array(mut jobs)) if key.ends_with("/jobs.json") => {
+            jobs.iter_mut().for_each(|job| job["created"] = Value::Null);
+            json!(jobs).to_string().into_bytes()
+        }
+        _ => bytes,
+    };
+    let page = |key: &String| key.ends_with("/report.html");
+    let keys = scene.world.keys(scene.work());
+    let bytes = |key: &str| scene.world.get(scene.work(), key).unwrap().bytes;
+    keys.into_iter().filter(|key| !page(key)).map(|key| (key.clone(), timeless(&key, bytes(&key)))).collect()
+}
+
+fn outcome(scene: &Scene, end: &End) -> Outcome {
+    let End::Judged(judged) = end else { panic!("no verdict but {end:?}") };
+    let archive = scene.world.versions(scene.archive());
+    Outcome {
+        verdict: judged.verdict,
+        plan: judged.plan.hash.clone(),
+        jobs: scene.world.jobs(),
+        copied: scene.world.copied(),
+        archive: archive.into_iter().map(|(key, version)| (key, version.content.unwrap().bytes)).collect(),
+        work: work(scene),
+        told: scene.world.notices().into_iter().collect(),
+    }
+}
+
+/// Every call of a transfer fails once in every way, one after the other.
+async fn survives_every_fault(start: impl Fn() -> Flow) {
+    let mut clean = start();
+    let end = clean.run().await;
+    let expected = outcome(&clean.scene, &end);
+    assert_eq!(expected.jobs.len(), 1);
+    let calls = clean.script.calls();
+    for (number, name) in calls.iter().enumerate() {
+        for strike in [Strike::Before, Strike::After, Strike::Kill] {
+            let mut struck = start();
+            struck.script = Script::failing(number, strike);
+            let end = struck.run().await;
+            assert!(struck.script.calls().len() > number, "call {number} was never reached");
+            let found = outcome(&struck.scene, &end);
+            assert_eq!(found, expected, "{strike:?} call {number}, {name}");
+        }
+    }
+}
+
+fn motley() -> Scene {
+    let scene = Scene::default();
+    let put = |key: &str, content: Content| scene.world.put(scene.photos(), key, content);
+    put("a b+%", Content::of("1"));
+    put("a/empty", Content::of(""));
+    put("changed", Content::of("old"));
+    put("changed", Content::of("new"));
+    put("a/large", Content { size: Some(6 << 30), ..Content::of("large") });
+    put("a/secret", Content::under(&scene.source_key, "secret"));
+    put("fails", Content::of("fails"));
+    let fault = TaskFault { status: 500, code: "InternalError".to_owned(), message: "again".to_owned() };
+    scene.world.fail_copy("fails", fault);
+    scene.world.chunks_of(10_000);
+    scene
+}
+
+#[tokio::test]
+async fn every_call_of_an_inventory_transfer() {
+    survives_every_fault(|| {
+        let scene = motley();
+        flow(&scene, inventory(&scene))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_call_of_a_csv_transfer_in_legs() {
+    survives_every_fault(|| {
+        let scene = motley();
+        scene.world.chunks_of(20);
+        let mut flow =
+            flow(&scene, csv(&scene, "photos,a%20b%2B%25\nphotos,fails\nphotos,a/large\nphotos,gone\n"));
+        flow.one_leg = false;
+        flow
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_call_of_a_listing_transfer_in_legs() {
+    survives_every_fault(|| {
+        let scene = motley();
+        scene.world.pages_of(2);
+        let mut flow = flow(&scene, listing());
+        flow.one_leg = false;
+        flow
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_call_of_a_rejected_transfer() {
+    survives_every_fault(|| {
+        let mut flow = flow(&motley(), listing());
+        flow.operator = tests::flow::Operator::Rejects;
+        flow
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_call_of_a_transfer_that_waits_at_the_gate() {
+    survives_every_fault(|| {
+        let scene = motley();
+        let input = inventory(&scene);
+        scene.world.close_bucket(scene.photos());
+        scene.world.close_bucket(&scene.reports);
+        scene.world.close_key(&scene.source_key);
+        scene.world.refuse_tersely();
+        let mut flow = flow(&scene, input);
+        let held = scene.clone();
+        flow.while_waiting = Box::new(move |world, _| {
+            let findings = world.get(held.work(), "transfers/monday/findings.json").unwrap();
+            let findings: brigade::finding::Findings = serde_json::from_slice(&findings.bytes).unwrap();
+            findings.grants().iter().for_each(|grant| world.apply(grant));
+        });
+        flow
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_call_before_a_miscounted_job_is_cancelled() {
+    let start = || {
+        let scene = motley();
+        scene.world.drop_rows(1);
+        flow(&scene, listing())
+    };
+    let mut clean = start();
+    clean.stopped().await;
+    for number in 0..clean.script.calls().len() {
+        for strike in [Strike::Before, Strike::After, Strike::Kill] {
+            let mut struck = start();
+            struck.script = Script::failing(number, strike);
+            let stopped = struck.stopped().await;
+            assert_eq!(stopped.error, "CreateJob.WrongCount", "{strike:?} call {number}");
+            assert_eq!(struck.scene.world.copied(), []);
+        }
+    }
+}
+
+#[tokio::test]
+async fn taking_every_step_again_after_the_end_changes_nothing() {
+    for kind in 0..3 {
+        let scene = motley();
+        let mut done = match kind {
+            0 => flow(&scene, inventory(&scene)),
+            1 => flow(&scene, csv(&scene, "photos,changed\nphotos,fails\n")),
+            _ => flow(&scene, listing()),
+        };
+        let end = done.run().await;
+        let before = outcome(&scene, &end);
+        done.now += jiff::SignedDuration::from_hours(5);
+        done.take_all_again().await;
+        done.calls.reverse();
+        done.take_all_again().await;
+        assert_eq!(outcome(&scene, &end), before);
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_comes_twice_starts_one_transfer() {
+    let scene = motley();
+    let report = Report::new(scene.photos(), &scene.reports, &rows_of(&scene.world, scene.photos()));
+    report.deliver(&scene.world);
+    let first = flow(&scene, report.event()).run().await;
+    let before = outcome(&scene, &first);
+    let told = scene.world.notices();
+    let mut second = flow(&scene, report.event());
+    second.execution = "tuesday".to_owned();
+    assert_eq!(second.run().await, End::AlreadyStarted);
+    assert_eq!(second.calls.len(), 1);
+    assert_eq!(outcome(&scene, &first), before);
+    assert_eq!(scene.world.notices(), told);
+}
