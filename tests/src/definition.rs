@@ -161,7 +161,7 @@ impl Contract {
 
     fn check_payload(&self, name: &str, state: &Value, step: &Step, problems: &mut Problems) {
         let Some(payload) = state["Arguments"]["Payload"].as_object() else { return };
-        check_keys(name, payload.keys().map(String::as_str), step, problems);
+        check_keys(name, &payload.keys().map(String::as_str).collect::<Vec<_>>(), step, problems);
         for (key, value) in payload {
             let (Member::Always(kind) | Member::Sometimes(kind)) = Kind::of(&step.input).member(key) else {
                 continue;
@@ -331,7 +331,7 @@ impl Contract {
                 }
                 let whole = state["Arguments"]["Payload"].as_str().and_then(jsonata::expression);
                 if let (Some("$states.input"), Some(step)) = (whole, self.step_of(state)) {
-                    check_keys(name, shape.iter().map(String::as_str), step, problems);
+                    check_keys(name, &shape.iter().map(String::as_str).collect::<Vec<_>>(), step, problems);
                 }
             }
         }
@@ -486,17 +486,12 @@ fn check_map(name: &str, state: &Value, problems: &mut Problems) {
     }
 }
 
-fn check_keys<'a>(
-    name: &str,
-    keys: impl Iterator<Item = &'a str> + Clone,
-    step: &Step,
-    problems: &mut Problems,
-) {
+fn check_keys(name: &str, keys: &[&str], step: &Step, problems: &mut Problems) {
     let input = Kind::of(&step.input);
-    for key in keys.clone().filter(|key| !input.members().any(|member| member == *key)) {
+    for key in keys.iter().filter(|key| !input.members().any(|member| member == **key)) {
         problems.add(format!("{name}: {} does not take {key}", step.name));
     }
-    for key in input.required().filter(|required| !keys.clone().any(|key| key == *required)) {
+    for key in input.required().filter(|required| !keys.contains(required)) {
         problems.add(format!("{name}: {} needs {key}", step.name));
     }
 }

@@ -16,7 +16,7 @@ fn plain(yaml: Yaml) -> Result<Value, String> {
     Ok(match yaml {
         Yaml::Tagged(tagged) => {
             let tag = tagged.tag.to_string();
-            function(tag.trim_start_matches('!'), plain(tagged.value)?)
+            function(tag.trim_start_matches('!'), &plain(tagged.value)?)
         }
         Yaml::Mapping(mapping) => {
             let mut map = Map::new();
@@ -33,8 +33,8 @@ fn plain(yaml: Yaml) -> Result<Value, String> {
     })
 }
 
-fn function(tag: &str, argument: Value) -> Value {
-    match (tag, &argument) {
+fn function(tag: &str, argument: &Value) -> Value {
+    match (tag, argument) {
         ("Ref" | "Condition", _) => json!({ tag: argument }),
         ("GetAtt", Value::String(path)) => {
             let (resource, attribute) = path.split_once('.').unwrap_or((path, ""));
