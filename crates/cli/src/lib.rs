@@ -9,7 +9,8 @@ pub mod terminal;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use decide::Decision;
 use terminal::Terminal;
@@ -38,13 +39,16 @@ pub async fn run(arguments: Arguments) -> ExitCode {
     let terminal = Terminal::detect();
     let result = match &arguments.command {
         Command::Rehearse(options) => {
+            if let Err(problem) = options.check() {
+                Arguments::command().error(ErrorKind::ArgumentConflict, problem).exit();
+            }
             rehearse::run(options, &terminal).await.map(|outcome| outcome.exit_code())
         }
         Command::Approve(options) => decide::run(options, Decision::Approve, &terminal).await,
         Command::Reject(options) => decide::run(options, Decision::Reject, &terminal).await,
     };
     result.unwrap_or_else(|error| {
-        terminal.failure(&format!("{error:#}"));
+        terminal.error(&format!("{error:#}"));
         ExitCode::FAILURE
     })
 }

@@ -99,6 +99,12 @@ impl Terminal {
         self.line(&self.styled(Style::Bad, text));
     }
 
+    /// Why a command can't go on, on standard error.
+    pub fn error(self, text: &str) {
+        // With nobody to tell, there is nothing left to do.
+        let _ = writeln!(std::io::stderr(), "error: {text}");
+    }
+
     /// A count that grows towards `total`.
     #[must_use]
     pub fn progress(self, what: &'static str, total: u64) -> Progress {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use aws_sdk_s3control::types::JobStatus;
-use aws_sdk_sfn::types::ExecutionStatus;
+use aws_sdk_s3control::types::{JobProgressSummary, JobStatus};
+use aws_sdk_sfn::types::{ExecutionListItem, ExecutionStatus};
 use brigade::id::TransferName;
 use brigade::layout::Layout;
 use serde::Serialize;
@@ -142,9 +142,9 @@ impl<'a> Transfer<'a> {
             Job {
                 id: job.job_id().unwrap_or_default().to_owned(),
                 status: job.status().map_or("", JobStatus::as_str).to_owned(),
-                total: number(progress.and_then(|p| p.total_number_of_tasks())),
-                succeeded: number(progress.and_then(|p| p.number_of_tasks_succeeded())),
-                failed: number(progress.and_then(|p| p.number_of_tasks_failed())),
+                total: number(progress.and_then(JobProgressSummary::total_number_of_tasks)),
+                succeeded: number(progress.and_then(JobProgressSummary::number_of_tasks_succeeded)),
+                failed: number(progress.and_then(JobProgressSummary::number_of_tasks_failed)),
             }
         });
         Ok(jobs.collect())
@@ -163,7 +163,7 @@ impl<'a> Transfer<'a> {
     pub(super) async fn endings(&self) -> Result<Vec<Ending>> {
         let listed = self.sfn.list_executions().state_machine_arn(&self.state_machine).send().await?;
         let mut endings = Vec::new();
-        let arns: BTreeSet<&str> = listed.executions().iter().map(|each| each.execution_arn()).collect();
+        let arns: BTreeSet<&str> = listed.executions().iter().map(ExecutionListItem::execution_arn).collect();
         for arn in arns {
             endings.push(self.describe(arn).await?);
         }

@@ -108,6 +108,19 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// The rule that one option can't state.
+    ///
+    /// # Errors
+    /// Which options contradict each other, and why.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.duplicate_event && self.source != Source::Inventory {
+            return Err("--duplicate-event needs --source inventory: a request comes from a person, once");
+        }
+        Ok(())
+    }
+}
+
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
@@ -173,10 +186,7 @@ impl Outcome {
 /// When the rehearsal itself can't go on. A transfer that fails, and a check that contradicts it,
 /// are outcomes.
 pub async fn run(options: &Options, terminal: &Terminal) -> Result<Outcome> {
-    ensure!(
-        !options.duplicate_event || options.source == Source::Inventory,
-        "--duplicate-event needs --source inventory: requests come from a person, not from an event"
-    );
+    options.check().map_err(anyhow::Error::msg)?;
     let rehearsal = async {
         let mut story = Story::begin(*terminal);
         let stage = Stage::set(options, &mut story).await?;

@@ -242,12 +242,12 @@ impl Specimen {
     }
 
     fn cache_control(&self) -> Option<String> {
-        (self.number % 5 == 0).then(|| format!("max-age={}", self.number))
+        self.number.is_multiple_of(5).then(|| format!("max-age={}", self.number))
     }
 
     fn metadata(&self) -> Vec<(String, String)> {
         let mut metadata = vec![("specimen".to_owned(), self.number.to_string())];
-        if self.number % 2 == 0 {
+        if self.number.is_multiple_of(2) {
             metadata.push(("taken-by".to_owned(), "J. Doe, 2nd (night shift); 100% sure".to_owned()));
         }
         metadata

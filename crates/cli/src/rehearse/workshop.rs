@@ -89,7 +89,8 @@ impl Workshop {
     /// Builds the functions, in the profile this program was built in.
     ///
     /// The packages are the workspace's default members, as in the build of this program, so that
-    /// features are unified alike and nothing is compiled twice.
+    /// features are unified alike and nothing is compiled twice. In a test that means with the
+    /// features that development dependencies turn on, which cargo counts only where a test is built.
     pub(super) async fn functions(&self, names: &[String], terminal: Terminal) -> Result<Binaries> {
         let mut command = Command::new(cargo());
         command.args(["build", "--message-format", "json-render-diagnostics"]);
@@ -101,6 +102,9 @@ impl Workshop {
         }
         for name in names {
             command.args(["--bin", name]);
+        }
+        if is_test() {
+            command.args(["--test", "rehearsal"]);
         }
         let output = command
             .current_dir(&self.root)
@@ -121,6 +125,11 @@ impl Workshop {
             None => Ok(built),
         }
     }
+}
+
+/// Whether this program is a test: cargo keeps those among the dependencies.
+fn is_test() -> bool {
+    std::env::current_exe().is_ok_and(|path| path.parent().is_some_and(|folder| folder.ends_with("deps")))
 }
 
 fn cargo() -> PathBuf {
@@ -151,4 +160,17 @@ async fn run(program: &Path, arguments: &[&OsStr], remedy: &str) -> Result<()> {
     }
     let said = [output.stdout, output.stderr].concat();
     bail!("{} failed: {remedy}\n{}", program.display(), String::from_utf8_lossy(&said).trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_fails_names_its_remedy() {
+        for program in ["false", "/nowhere/python3"] {
+            let error = run(Path::new(program), &[], "install Python").await.expect_err("it can't succeed");
+            assert!(format!("{error:#}").contains("install Python"), "{error:#}");
+        }
+    }
 }
