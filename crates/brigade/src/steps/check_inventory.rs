@@ -17,9 +17,9 @@ use crate::transfer::{Deployment, Execution, Transfer};
 
 /// HEAD requests in flight while data files are counted.
 const HEADS_IN_FLIGHT: usize = 32;
-/// Slices at most: a child workflow each, and their empty results together stay far below the
-/// 256 KiB a state may answer.
-const MOST_SLICES: u64 = 1000;
+/// Slices at most: a child workflow each. Even if all of them fail, their names and causes together
+/// stay below the 256 KiB a state may answer.
+const MOST_SLICES: u64 = 500;
 /// Bytes of inventory a slice has at least, so that small reports are one slice.
 const LEAST_SLICE: u64 = 32 * 1024 * 1024;
 /// Minutes during which a report that is not whole yet is looked at every minute; then every five.
