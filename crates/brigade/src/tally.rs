@@ -281,6 +281,9 @@ mod tests {
     }
 
     proptest! {
+        // Hundreds of objects a case: fewer cases will do.
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         #[test]
         fn every_row_is_counted_once(objects in objects()) {
             let tally = tally(&objects);
