@@ -297,3 +297,56 @@ async fn tags(account: &Account, bucket: &str, key: &str) -> Result<BTreeMap<Str
     let answer = answer.with_context(|| format!("failed to read the tags of s3://{bucket}/{key:?}"))?;
     Ok(answer.tag_set().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn ending(error: Option<&str>) -> Ending {
+        Ending {
+            execution: "arn:execution".to_owned(),
+            status: String::new(),
+            error: error.map(str::to_owned),
+            cause: None,
+        }
+    }
+
+    fn report(verdict: &str, arrived: u64) -> TransferReport {
+        serde_json::from_value(json!({
+            "transfer": "monday", "verdict": verdict,
+            "source": { "account": "111111111111", "bucket": "photos", "region": "us-east-1" },
+            "destination": {
+                "account": "222222222222", "bucket": "archive", "region": "us-east-1", "prefix": "",
+                "storageClass": "STANDARD", "bucketKey": true, "checksumAlgorithm": "CRC64NVME",
+            },
+            "started": "2026-11-21T00:00:00Z", "ended": "2026-11-21T00:00:01Z",
+            "selected": { "objects": 3, "bytes": 3 }, "arrived": arrived, "failed": 3 - arrived,
+            "skipped": {}, "notRun": 0, "errors": [], "jobs": [], "discrepancies": [],
+        }))
+        .expect("a report")
+    }
+
+    fn problems(arrived: u64, report: Option<&TransferReport>, error: Option<&str>) -> usize {
+        let mut check = Check { objects: 3, arrived, ..Check::default() };
+        let missing = (arrived..3).map(|key| key.to_string()).collect();
+        let ending = ending(error);
+        check.judge(&Claims { ending: &ending, report, jobs: &[], expected_jobs: 0 }, &missing);
+        check.problems.len()
+    }
+
+    #[test]
+    fn a_true_verdict_has_no_problem() {
+        assert_eq!(problems(3, Some(&report("SUCCEEDED", 3)), None), 0);
+        assert_eq!(problems(1, Some(&report("PARTIAL", 1)), Some("PARTIAL")), 0);
+        assert_eq!(problems(0, None, Some("ValidatePermissions.StillMissing")), 0);
+    }
+
+    #[test]
+    fn a_false_verdict_is_contradicted() {
+        assert_eq!(problems(2, Some(&report("SUCCEEDED", 3)), None), 2, "verdict and count");
+        assert_eq!(problems(1, Some(&report("PARTIAL", 1)), None), 1, "the execution's error");
+        assert_eq!(problems(1, None, Some("ValidatePermissions.StillMissing")), 1, "nothing may arrive");
+    }
+}
