@@ -136,7 +136,8 @@ fn every_error_name_is_explained() {
         await_confirmation, check_inventory, collect_report, create_job, decide, generate_manifest,
         update_job_status, validate_permissions, write_plan,
     };
-    let page = std::fs::read_to_string(repository().join("docs/how-it-works.md")).expect("docs/how-it-works.md");
+    let page =
+        std::fs::read_to_string(repository().join("docs/how-it-works.md")).expect("docs/how-it-works.md");
     let explained = |name: &str| {
         let of_every_step = name.split_once('.').map(|(_, kind)| format!("`*.{kind}`"));
         page.contains(&format!("`{name}`")) || of_every_step.is_some_and(|name| page.contains(&name))

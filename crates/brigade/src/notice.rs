@@ -19,8 +19,8 @@ pub fn plan(plan: &Plan, summary: &PlanSummary, hours: u32, decide_function: &st
     let tally = &plan.tally;
     let mut lines = vec![
         format!(
-            "Copy {} objects ({}) from s3://{} to s3://{}/{}.",
-            tally.copy.objects,
+            "Copy {} ({}) from s3://{} to s3://{}/{}.",
+            objects(tally.copy.objects),
             tally.copy.size(),
             plan.source.bucket,
             plan.destination.bucket,
@@ -30,21 +30,21 @@ pub fn plan(plan: &Plan, summary: &PlanSummary, hours: u32, decide_function: &st
     ];
     for (reason, count) in &tally.skipped {
         lines.push(format!(
-            "Not copied: {} objects ({}), {}.",
-            count.objects,
+            "Not copied: {} ({}), {}.",
+            objects(count.objects),
             count.size(),
             reason.explain()
         ));
     }
     if tally.unknown_size > 0 {
-        lines.push(format!("The size of {} objects is not known.", tally.unknown_size));
+        lines.push(format!("The size of {} is not known.", objects(tally.unknown_size)));
     }
     lines.push(format!("\nIt waits {hours} hours for a decision; then it is cancelled.\nApprove:"));
     lines.push(command(&plan.transfer, "APPROVE", summary.hash.short(), decide_function));
     lines.push("Reject:".to_owned());
     lines.push(command(&plan.transfer, "REJECT", summary.hash.short(), decide_function));
     Notice {
-        subject: format!("Approve {}? {} objects", plan.transfer, tally.copy.objects),
+        subject: format!("Approve {}? {}", plan.transfer, objects(tally.copy.objects)),
         message: lines.join("\n"),
     }
 }
@@ -53,6 +53,10 @@ fn command(transfer: &TransferName, decision: &str, hash: &str, function: &str) 
     format!(
         "aws lambda invoke --function-name {function} --cli-binary-format raw-in-base64-out --payload '{{\"transfer\":\"{transfer}\",\"decision\":\"{decision}\",\"plan\":\"{hash}\"}}' /dev/stdout"
     )
+}
+
+fn objects(count: u64) -> String {
+    if count == 1 { "1 object".to_owned() } else { format!("{count} objects") }
 }
 
 /// The verdict, and what is left to do.

@@ -15,7 +15,8 @@ use crate::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, Region, TransferNam
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TransferRequest {
-    /// The transfer's name; the execution's name when left out. A name is used once.
+    /// The transfer's name; the execution's name when left out. A name is used once, also by a
+    /// request that is refused in the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<TransferName>,
     /// Where the list of objects comes from: exactly one of `inventory`, `csv` and `listing`.
