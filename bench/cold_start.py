@@ -1,7 +1,7 @@
 """Cold starts: every function beside a Python function that creates the same clients.
 
 Measures, in turns, from the start of a process to its first request for an invocation: the time by
-the clock, the processor's time (which another program's work hardly changes), and what the process
+the clock, the processor's time (which other programs disturb less), and what the process
 holds in memory at that moment. Prints a Markdown table of medians.
 
     cargo build --release --bins
