@@ -26,6 +26,11 @@ deny:
 generate:
     UPDATE_SCHEMAS=1 UPDATE_DOCS=1 cargo test --workspace --test drift --test docs
 
+# Sizes and start times, beside Python.
+bench *options:
+    cargo build --release --bins
+    python3 bench/cold_start.py {{options}}
+
 # Format everything.
 fmt:
     cargo fmt --all

@@ -348,7 +348,9 @@ impl ReadObjects for View {
         Ok(ObjectFacts {
             size: content.size(),
             etag: content.etag(),
-            storage_class: content.storage_class.clone(),
+            storage_class: Some(
+                content.storage_class.clone().unwrap_or_else(|| StorageClass::new("STANDARD")),
+            ),
             archived: content.archived,
             encryption: content.encryption.clone(),
             kms_key: content.kms_key.clone(),

@@ -42,7 +42,7 @@ pub struct ObjectFacts {
     pub size: u64,
     /// Its ETag, without quotes.
     pub etag: String,
-    /// Its storage class; S3 names none for STANDARD.
+    /// Its storage class, where known; STANDARD, which S3 leaves unsaid, is named.
     pub storage_class: Option<StorageClass>,
     /// Whether it must be restored before it can be read.
     pub archived: bool,

@@ -1157,10 +1157,12 @@ def invoke_with_callback(stock, resource, input_data, token, state):
 
 @replaces(stepfunctions, "_call_lambda")
 def call_lambda(stock, func_ref, event):
-    """A function error answers the token that waits."""
+    """A function error answers the token that waits, and an exit before the first poll is an exit."""
     try:
         return stock(func_ref, event)
     except stepfunctions._ExecutionError as error:
+        if error.error == "Runtime.Unknown" and "exited during init" in str(error.cause):
+            error.error = "Runtime.ExitError"
         waiting = stepfunctions._task_tokens.get(callback_token.get())
         if waiting is not None:
             waiting["error"] = {"Error": error.error, "Cause": error.cause}

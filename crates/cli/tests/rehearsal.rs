@@ -2,9 +2,12 @@
 //! `brigade rehearse` runs them. They take turns: two at once would only share the processors.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use brigade::report::Verdict;
-use brigade_cli::rehearse::{Options, Outcome, Source, run};
+use brigade_cli::rehearse::{Options, Outcome, Source, refusals, run};
 use brigade_cli::terminal::Terminal;
 use tokio::sync::Mutex;
 
@@ -84,5 +87,81 @@ async fn what_is_never_granted_stops_before_any_job() {
 async fn an_event_that_comes_twice_makes_one_job() {
     let outcome = rehearsed(Options { duplicate_event: true, ..of(Source::Inventory) }).await;
     assert_eq!(outcome.executions, 2, "both events start an execution");
+    assert_everything_arrived(&outcome);
+}
+
+#[tokio::test]
+async fn bad_requests_are_answered_before_any_job() {
+    let _turn = STAGE.lock().await;
+    let refusals = refusals().await.expect("a deployment");
+    let named: Vec<(&str, &str)> = refusals.answers.iter().map(|a| (a.wrong, a.error.as_str())).collect();
+    assert_eq!(
+        named,
+        [
+            ("an unknown field", "CheckInventory.InvalidRequest"),
+            ("two sources", "CheckInventory.InvalidRequest"),
+            ("a typo in the account", "CheckInventory.InvalidRequest"),
+            ("a missing manifest", "CheckInventory.MissingManifest"),
+            ("another bucket's inventory", "CheckInventory.WrongBucket"),
+            ("a truncated part", "CheckInventory.TruncatedFile"),
+            ("a part's wrong MD5", "GenerateManifest.DamagedFile"),
+            ("a manifest's wrong checksum", "CheckInventory.InvalidInventory"),
+            ("a Parquet inventory", "CheckInventory.InvalidInventory"),
+        ]
+    );
+    for answer in &refusals.answers {
+        assert!(!answer.cause.starts_with('{') && answer.cause.len() > 40, "{answer:?}");
+    }
+    assert_eq!(refusals.jobs, 0);
+}
+
+/// The functions that nobody talks with: killing one of the others may also make a message come
+/// twice, which a person takes for what it is and the rehearsal does not.
+const KILLED: [&str; 6] = [
+    "check-inventory",
+    "generate-manifest",
+    "write-plan",
+    "create-job",
+    "update-job-status",
+    "collect-report",
+];
+
+/// Kills a process of each of these functions once, as soon as it is seen, until told to stop.
+fn kill_each_function_once(stop: &AtomicBool) -> BTreeSet<&'static str> {
+    let ours = format!("-{}/", std::process::id());
+    let mut killed = BTreeSet::new();
+    while !stop.load(Ordering::Relaxed) {
+        for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Ok(program) = std::fs::read_link(process.path().join("exe")) else { continue };
+            if !(program.ends_with("bootstrap") && program.to_string_lossy().contains(&ours)) {
+                continue;
+            }
+            let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+            let environment = String::from_utf8_lossy(&environment);
+            let named = KILLED.iter().find(|name| {
+                environment.contains(&format!("AWS_LAMBDA_FUNCTION_NAME=bucket-brigade-{name}\0"))
+            });
+            if named.is_some_and(|name| killed.insert(*name)) {
+                let _ = std::process::Command::new("kill").arg("-9").arg(process.file_name()).status();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    killed
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn functions_that_are_killed_lose_and_repeat_nothing() {
+    let _turn = STAGE.lock().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    let killer = std::thread::spawn(move || kill_each_function_once(&told));
+    let rehearsed = run(&of(Source::Inventory), &Terminal::silent()).await;
+    stop.store(true, Ordering::Relaxed);
+    let killed = killer.join().expect("the killer");
+    let outcome = rehearsed.expect("a rehearsal");
+    assert_eq!(killed, BTreeSet::from(KILLED), "each was killed once");
+    assert_eq!(outcome.check.problems, Vec::<String>::new(), "what the check found");
     assert_everything_arrived(&outcome);
 }

@@ -1,6 +1,6 @@
 //! Proves, as the batch role, that the job will be allowed to do its work.
 
-use brigade::steps::validate_permissions;
+use brigade::steps::validate_permissions::run;
 use functions::{Aws, serve};
 use jiff::Timestamp;
 
@@ -9,8 +9,5 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let aws = Aws::from_env().await?;
     let (role, work, topic, keys) =
         (aws.role_store().await, aws.store(), aws.topic(), &aws.settings.source_kms_keys);
-    serve(async |input, _| {
-        validate_permissions::run(input, keys, Timestamp::now(), &role, &work, &topic).await
-    })
-    .await
+    serve(async |input, _| run(input, keys, Timestamp::now(), &role, &work, &topic).await).await
 }

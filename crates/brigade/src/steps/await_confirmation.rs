@@ -53,7 +53,7 @@ pub enum Error {
     PlanChanged { at: String },
     #[error("{at} is unreadable: {problem}")]
     Unreadable { at: String, problem: String },
-    #[error("AWS refused to {doing}: {error}")]
+    #[error("could not {doing}: {error}")]
     Aws { doing: String, error: AwsError },
 }
 

@@ -141,7 +141,7 @@ pub enum Error {
     NotFound { what: String },
     #[error("every permission was found granted, and still {error}")]
     StillForbidden { error: AwsError },
-    #[error("AWS refused to {doing}: {error}")]
+    #[error("could not {doing}: {error}")]
     Aws { doing: String, error: AwsError },
 }
 

@@ -111,7 +111,7 @@ pub enum Error {
     DamagedReport(#[from] DamagedReport),
     #[error("{at} is unreadable: {problem}")]
     Unreadable { at: String, problem: String },
-    #[error("AWS refused to {doing}: {error}")]
+    #[error("could not {doing}: {error}")]
     Aws { doing: String, error: AwsError },
 }
 

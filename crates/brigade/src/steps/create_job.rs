@@ -60,7 +60,7 @@ pub enum Error {
     WrongCount { job: JobId, found: u64, planned: u64 },
     #[error("{at} is unreadable: {problem}")]
     Unreadable { at: String, problem: String },
-    #[error("AWS refused to {doing}: {error}")]
+    #[error("could not {doing}: {error}")]
     Aws { doing: String, error: AwsError },
 }
 

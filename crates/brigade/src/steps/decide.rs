@@ -63,7 +63,7 @@ pub enum Error {
     AlreadyDecided { transfer: TransferName },
     #[error("{at} is unreadable: {problem}")]
     Unreadable { at: String, problem: String },
-    #[error("AWS refused to {doing}: {error}")]
+    #[error("could not {doing}: {error}")]
     Aws { doing: String, error: AwsError },
 }
 

@@ -86,7 +86,7 @@ pub enum Error {
     MixedBuckets { key: String, found: String, expected: String },
     #[error("{at} changed while it was read: {problem}")]
     InvalidCsv { at: String, problem: InvalidCsv },
-    #[error("AWS refused to {doing}: {error}")]
+    #[error("could not {doing}: {error}")]
     Aws { doing: String, error: AwsError },
 }
 

@@ -36,7 +36,7 @@ pub struct Output {
 pub enum Error {
     #[error("job {job} is {status:?} and can't be told yet")]
     NotYet { job: JobId, status: JobStatus },
-    #[error("AWS refused to {doing}: {error}")]
+    #[error("could not {doing}: {error}")]
     Aws { doing: String, error: AwsError },
 }
 

@@ -86,7 +86,7 @@ pub enum Error {
     StillMissing { findings: usize, hours: u32, problems: String },
     #[error("{at} is unreadable: {problem}")]
     Unreadable { at: String, problem: String },
-    #[error("AWS refused to {doing}: {error}")]
+    #[error("could not {doing}: {error}")]
     Aws { doing: String, error: AwsError },
 }
 

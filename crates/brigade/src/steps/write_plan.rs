@@ -43,7 +43,7 @@ pub enum Error {
     UnfinishedSlice { slice: u32, slices: usize, leg: u32 },
     #[error("{at} is unreadable: {problem}")]
     Unreadable { at: String, problem: String },
-    #[error("AWS refused to {doing}: {error}")]
+    #[error("could not {doing}: {error}")]
     Aws { doing: String, error: AwsError },
 }
 

@@ -17,8 +17,10 @@ mod follow;
 mod gate;
 mod inventory;
 mod listing;
+mod loopback;
 mod mailbox;
 mod package;
+mod refusals;
 mod specimens;
 mod start;
 mod workshop;
@@ -50,6 +52,8 @@ use crate::terminal::Terminal;
 
 pub use check::Check;
 pub use follow::{Ending, Job};
+pub use loopback::Loopback;
+pub use refusals::{Refusal, Refusals, refusals};
 pub use start::Source;
 
 const STEPS: usize = 9;
