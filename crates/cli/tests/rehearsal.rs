@@ -58,6 +58,9 @@ async fn failures_are_told_and_listed() {
     let check = &outcome.check;
     assert!(check.missing > 0 && check.arrived > 0, "{check:?}");
     assert_eq!(check.identical, check.arrived);
+    assert_eq!(outcome.retry, Some(check.missing), "the retry manifest is fit for a transfer");
+    assert_eq!(outcome.jobs.len(), 2, "the transfer's, and the retry's");
+    assert_eq!(outcome.permission_rounds, 1, "the retry needs nothing new");
     let report = outcome.report.expect("a report");
     assert_eq!((report.arrived, report.failed), (check.arrived, check.missing));
     let steps: BTreeSet<&str> = report.errors.iter().map(|error| error.next_step.as_str()).collect();

@@ -41,6 +41,8 @@ pub(super) struct Claims<'a> {
     pub(super) report: Option<&'a TransferReport>,
     pub(super) jobs: &'a [Job],
     pub(super) expected_jobs: usize,
+    /// Objects that the retry manifest's transfer planned to copy, if there was one.
+    pub(super) retry: Option<u64>,
 }
 
 /// Both sides of the check.
@@ -49,6 +51,8 @@ pub(super) struct Sides<'a> {
     pub(super) source: &'a Account,
     pub(super) destination: &'a Account,
     pub(super) estate: &'a Estate,
+    /// The folder of the copies.
+    pub(super) prefix: &'a str,
 }
 
 impl Check {
@@ -60,7 +64,7 @@ impl Check {
 
     /// Compares every object, then the result with what the transfer says.
     pub(super) async fn run(sides: Sides<'_>, claims: Claims<'_>, progress: &Progress) -> Result<Self> {
-        let Sides { source, destination, estate } = sides;
+        let Sides { source, destination, estate, .. } = sides;
         let originals: Vec<Version> = versions(source, &estate.source_bucket)
             .await?
             .into_iter()
@@ -141,6 +145,11 @@ impl Check {
         };
         let jobs = claims.jobs.len();
         unless(jobs == claims.expected_jobs, format!("{jobs} jobs exist, not {}", claims.expected_jobs));
+        let planned = claims.retry.unwrap_or(missing.len() as u64);
+        unless(
+            planned == missing.len() as u64,
+            format!("{} objects are missing, but the retry plans to copy {planned}", missing.len()),
+        );
         let Some(report) = claims.report else {
             unless(
                 self.arrived == 0,
@@ -209,7 +218,7 @@ impl Check {
 
 impl Sides<'_> {
     fn copy_of(&self, key: &str) -> String {
-        format!("{}/{key}", self.estate.prefix)
+        format!("{}/{key}", self.prefix)
     }
 }
 
@@ -329,10 +338,19 @@ mod tests {
     }
 
     fn problems(arrived: u64, report: Option<&TransferReport>, error: Option<&str>) -> usize {
+        problems_of_retry(None, arrived, report, error)
+    }
+
+    fn problems_of_retry(
+        retry: Option<u64>,
+        arrived: u64,
+        report: Option<&TransferReport>,
+        error: Option<&str>,
+    ) -> usize {
         let mut check = Check { objects: 3, arrived, ..Check::default() };
         let missing = (arrived..3).map(|key| key.to_string()).collect();
         let ending = ending(error);
-        check.judge(&Claims { ending: &ending, report, jobs: &[], expected_jobs: 0 }, &missing);
+        check.judge(&Claims { ending: &ending, report, jobs: &[], expected_jobs: 0, retry }, &missing);
         check.problems.len()
     }
 
@@ -341,6 +359,13 @@ mod tests {
         assert_eq!(problems(3, Some(&report("SUCCEEDED", 3)), None), 0);
         assert_eq!(problems(1, Some(&report("PARTIAL", 1)), Some("PARTIAL")), 0);
         assert_eq!(problems(0, None, Some("ValidatePermissions.StillMissing")), 0);
+    }
+
+    #[test]
+    fn a_retry_plans_what_is_missing() {
+        let partial = report("PARTIAL", 1);
+        assert_eq!(problems_of_retry(Some(2), 1, Some(&partial), Some("PARTIAL")), 0);
+        assert_eq!(problems_of_retry(Some(3), 1, Some(&partial), Some("PARTIAL")), 1);
     }
 
     #[test]

@@ -62,6 +62,7 @@ pub(super) struct Transfer<'a> {
     jobs: aws_sdk_s3control::Client,
     state_machine: String,
     mailbox: Mailbox,
+    patience: Duration,
     deadline: Instant,
 }
 
@@ -80,8 +81,14 @@ impl<'a> Transfer<'a> {
             jobs: account.jobs(simulator),
             state_machine: state_machine.to_owned(),
             mailbox,
+            patience,
             deadline: Instant::now() + patience,
         }
+    }
+
+    /// Has patience anew, for an execution that begins now.
+    pub(super) fn wait_anew(&mut self) {
+        self.deadline = Instant::now() + self.patience;
     }
 
     /// What happens next.

@@ -21,6 +21,7 @@ mod loopback;
 mod mailbox;
 mod package;
 mod refusals;
+mod retry;
 mod specimens;
 mod start;
 mod workshop;
@@ -144,12 +145,15 @@ pub struct Outcome {
     pub verdict: Option<Verdict>,
     /// How its execution ended.
     pub ending: Ending,
-    /// Executions that were started.
+    /// Executions that were started for it; a retry is none of them.
     pub executions: usize,
     /// Jobs that exist.
     pub jobs: Vec<Job>,
     /// How often people were asked for permissions.
     pub permission_rounds: usize,
+    /// Objects that a transfer of its retry manifest planned to copy, if there was one; that plan
+    /// was rejected, and its job is among the jobs.
+    pub retry: Option<u64>,
     /// The transfer's own report.
     pub report: Option<TransferReport>,
     /// The report's page, on this machine.
@@ -330,7 +334,9 @@ impl Stage {
         let gate = self.pass_gate(&mut transfer, options, terminal).await?;
         story.step("The plan");
         if let Some(plan) = &gate.plan {
-            self.decide(plan, options, terminal).await?;
+            show(plan, terminal);
+            let choice = if options.reject { Choice::Reject } else { Choice::Approve };
+            self.decide(plan, choice, terminal).await?;
         } else {
             terminal.say("There is none: the transfer stopped at the gate.");
         }
@@ -339,16 +345,28 @@ impl Stage {
         self.follow(&mut transfer, &gate, terminal).await?;
         let (report, page) = self.report(&gate).await?;
         let ending = transfer.ending(&self.stack.work_bucket, &gate.transfer).await?;
-        let (executions, jobs) = (transfer.statuses().await?.len(), transfer.jobs().await?);
+        let executions = transfer.statuses().await?.len();
+        let prefix = options.source.prefix(&self.estate);
+        let retry = match report.as_ref().and_then(|report| report.retry_manifest.as_deref()) {
+            Some(manifest) => Some(self.retry(&mut transfer, scene, manifest, &prefix, terminal).await?),
+            None => None,
+        };
+        let jobs = transfer.jobs().await?;
 
         story.step("The check, object by object");
         let progress = terminal.progress("compared", report.as_ref().map_or(0, |report| report.arrived));
-        let sides = Sides { source: &self.source, destination: &self.destination, estate: &self.estate };
+        let sides = Sides {
+            source: &self.source,
+            destination: &self.destination,
+            estate: &self.estate,
+            prefix: &prefix,
+        };
         let claims = Claims {
             ending: &ending,
             report: report.as_ref(),
             jobs: &jobs,
-            expected_jobs: usize::from(gate.plan.is_some()),
+            expected_jobs: usize::from(gate.plan.is_some()) + usize::from(retry.is_some()),
+            retry,
         };
         let check = Check::run(sides, claims, &progress).await?;
         progress.done();
@@ -361,6 +379,7 @@ impl Stage {
             executions,
             jobs,
             permission_rounds: gate.rounds,
+            retry,
             report,
             page,
             check,
@@ -372,7 +391,8 @@ impl Stage {
     async fn fill(&self, options: &Options, terminal: Terminal) -> Result<()> {
         let progress = terminal.progress("objects put", u64::from(options.objects));
         let count = usize::try_from(options.objects)?;
-        let surroundings = specimens::fill(&self.source, &self.estate, count, &progress).await?;
+        let prefix = options.source.prefix(&self.estate);
+        let surroundings = specimens::fill(&self.source, &self.estate, count, &prefix, &progress).await?;
         progress.done();
         terminal.say(&format!(
             "Beside them {} older versions and {} delete markers; two KMS keys, tags, metadata, odd names",
@@ -440,12 +460,13 @@ impl Stage {
         Ok(())
     }
 
-    async fn decide(&self, plan: &Letter, options: &Options, terminal: Terminal) -> Result<()> {
-        show(plan, terminal);
-        let choice = if options.reject { Choice::Reject } else { Choice::Approve };
+    async fn decide(&self, plan: &Letter, choice: Choice, terminal: Terminal) -> Result<()> {
         let input = gate::decision(plan, choice)?;
         crate::decide::invoke(&self.destination.config, &self.stack.decide_function, &input).await?;
-        let told = if options.reject { "rejects" } else { "approves" };
+        let told = match choice {
+            Choice::Approve => "approves",
+            Choice::Reject => "rejects",
+        };
         terminal.say(&format!("An operator {told} plan {}.", input.plan));
         Ok(())
     }

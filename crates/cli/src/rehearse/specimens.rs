@@ -88,17 +88,19 @@ pub(super) struct Surroundings {
     pub(super) deleted: usize,
 }
 
-/// Makes the source bucket: versioned, encrypted by default, with `count` current objects.
+/// Makes the source bucket: versioned, encrypted by default, with `count` current objects. The
+/// longest key is as long as it can be below the copies' `prefix`.
 pub(super) async fn fill(
     account: &Account,
     estate: &Estate,
     count: usize,
+    prefix: &str,
     progress: &Progress,
 ) -> Result<Surroundings> {
     let bucket = &estate.source_bucket;
     account.create_bucket(bucket).await?;
     encrypt_by_default(account, bucket, &estate.source_keys[0]).await?;
-    let specimens = specimens(count, LONGEST_KEY - estate.prefix.len() - 1);
+    let specimens = specimens(count, LONGEST_KEY - prefix.len() - 1);
     let (unversioned, versioned) = specimens.split_at(count / 50);
     let older: Vec<Specimen> = versioned.iter().step_by(20).cloned().map(earlier).collect();
     let deleted: Vec<Specimen> = (0..=count / 100).map(deleted).collect();

@@ -30,6 +30,16 @@ pub enum Source {
     Listing,
 }
 
+impl Source {
+    /// The folder of the copies: the deployment's, and a folder below it where a request names one.
+    pub(super) fn prefix(self, estate: &Estate) -> String {
+        match self {
+            Self::Inventory => estate.prefix.clone(),
+            Self::Csv | Self::Listing => format!("{}/chosen", estate.prefix),
+        }
+    }
+}
+
 /// Both sides, and what stands there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scene<'a> {
@@ -140,17 +150,30 @@ async fn csv_manifest(scene: Scene<'_>) -> Result<(Vec<u8>, usize)> {
 
 async fn request(scene: Scene<'_>, options: &Options, objects: Value, terminal: Terminal) -> Result<()> {
     let mut request = json!({ "objects": objects });
+    if options.source != Source::Inventory {
+        request["destination"] = json!({ "prefix": options.source.prefix(scene.estate) });
+    }
     if options.no_grant {
         request["permissions"] = json!({ "hours": 0 });
     }
+    start(scene, "rehearsal", &request, terminal).await
+}
+
+/// Starts the state machine as an operator does.
+pub(super) async fn start(
+    scene: Scene<'_>,
+    execution: &str,
+    request: &Value,
+    terminal: Terminal,
+) -> Result<()> {
     let started = aws_sdk_sfn::Client::new(&scene.destination.config)
         .start_execution()
         .state_machine_arn(&scene.stack.state_machine)
-        .name("rehearsal")
+        .name(execution)
         .input(request.to_string())
         .send()
         .await
-        .context("failed to start the execution")?;
+        .with_context(|| format!("failed to start execution {execution}"))?;
     terminal.say("An operator starts the state machine with this request:");
     terminal.quote(&request.to_string());
     terminal.say(&format!("Execution {}", started.execution_arn()));
