@@ -203,16 +203,25 @@ impl Flow {
             started: self.started,
         };
         let mut granted = false;
+        let (mut forbidden, mut absent_since, mut since) = (None, None, None);
         for _ in 0..TURNS {
-            let input =
-                check_inventory::Input { input: self.input.clone(), execution: execution.clone(), granted };
+            let input = check_inventory::Input {
+                input: self.input.clone(),
+                execution: execution.clone(),
+                granted,
+                forbidden,
+                absent_since,
+            };
             let output: check_inventory::Output = self.take(Call::CheckInventory(input)).await?;
+            granted = false;
+            (forbidden, absent_since) = (output.forbidden, output.absent_since);
             match output.status {
                 check_inventory::Status::Ready => return Ok(Some(output.transfer)),
                 check_inventory::Status::Duplicate => return Ok(None),
                 check_inventory::Status::Absent => self.wait(output.wait_seconds, Waiting::ForInventory),
                 check_inventory::Status::Forbidden => {
-                    self.pass_gate(&output.transfer, None, output.forbidden, self.started).await?;
+                    let since = *since.get_or_insert(self.now);
+                    self.pass_gate(&output.transfer, None, forbidden.clone(), since).await?;
                     granted = true;
                 }
             }

@@ -8,7 +8,11 @@ use std::io::Write;
 use csv_core::{ReadRecordResult, Reader};
 use flate2::write::MultiGzDecoder;
 
-/// One row, valid until the next.
+/// Bytes of the longest row. Where a quote is never closed, the rest of a file is one row, and must
+/// not be gathered in memory.
+pub const LONGEST_ROW: usize = 1024 * 1024;
+
+/// One row, valid until the next. A row longer than [`LONGEST_ROW`] is handed on without cells.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
     text: &'a [u8],
@@ -105,6 +109,10 @@ impl Rows {
             match result {
                 ReadRecordResult::InputEmpty if !chunk.is_empty() => return Ok(taken),
                 ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull if self.text.len() >= LONGEST_ROW => {
+                    (self.text_used, self.ends_used) = (0, 0);
+                    each(Row { text: &[], ends: &[], line: self.newlines + u64::from(self.last != b'\n') })?;
+                }
                 ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 ReadRecordResult::Record => {

@@ -166,6 +166,9 @@ impl Columns {
     }
 
     fn entry(&self, row: Row<'_>) -> Result<Entry, String> {
+        if row.is_empty() {
+            return Err("is longer than 1 MiB; a quote is not closed".to_owned());
+        }
         if row.len() != self.count {
             return Err(format!("has {} columns, the schema {}", row.len(), self.count));
         }

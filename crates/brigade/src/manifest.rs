@@ -123,6 +123,8 @@ pub enum InvalidCsv {
     HeaderRow { row: String },
     #[error("line {line} is blank; remove it")]
     BlankLine { line: u64 },
+    #[error("line {line} is longer than 1 MiB; close the quote that it opens")]
+    RowTooLong { line: u64 },
     #[error(
         "line {line} has {found} columns, line 1 has {expected}; every line needs bucket,key or every line bucket,key,version-id"
     )]
@@ -202,6 +204,9 @@ fn read_row(
     let line = row.line;
     let text = |column| row.cell(column).ok_or(InvalidCsv::NotUtf8 { line });
     let found = row.len();
+    if row.is_empty() {
+        return Err(InvalidCsv::RowTooLong { line });
+    }
     let expected = *columns.get_or_insert(found);
     if found != expected {
         return Err(InvalidCsv::ColumnCount { line, found, expected });
@@ -212,19 +217,19 @@ fn read_row(
     let (named, encoded) = (text(0)?, text(1)?);
     if named != bucket.as_str() {
         if line == 1 && named.trim().trim_matches('"').eq_ignore_ascii_case("bucket") {
-            return Err(InvalidCsv::HeaderRow { row: format!("{named},{encoded}") });
+            return Err(InvalidCsv::HeaderRow { row: cut(&format!("{named},{encoded}")) });
         }
         if named.trim() == bucket.as_str() {
             return Err(InvalidCsv::StraySpace { line });
         }
-        return Err(InvalidCsv::MixedBuckets { line, found: named.to_owned(), expected: bucket.clone() });
+        return Err(InvalidCsv::MixedBuckets { line, found: cut(named), expected: bucket.clone() });
     }
     let last = text(found - 1)?;
     if last.trim_end_matches([' ', '\t']) != last {
         return Err(InvalidCsv::StraySpace { line });
     }
     if !key::is_encoded(encoded) {
-        return Err(InvalidCsv::UnencodedKey { line, key: encoded.to_owned() });
+        return Err(InvalidCsv::UnencodedKey { line, key: cut(encoded) });
     }
     let key = key::decode(encoded).map_err(|e| InvalidCsv::Key { line, problem: e.to_string() })?;
     let version = (found == 3)
@@ -237,6 +242,11 @@ fn read_row(
         .transpose()?;
     each(SourceObject { key, version, size: None, storage_class: None, archived: false, encryption: None });
     Ok(())
+}
+
+/// As much of a text as an error should quote.
+fn cut(text: &str) -> String {
+    text.chars().take(200).collect()
 }
 
 /// Finds blank lines, which a CSV reader passes over in silence.

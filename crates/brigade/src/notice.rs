@@ -81,7 +81,7 @@ pub fn verdict(report: &TransferReport, page: &str) -> Notice {
         lines.push(format!("{} skipped: {}.", count.objects, reason.explain()));
     }
     if report.not_run > 0 {
-        lines.push(format!("{} were never tried.", report.not_run));
+        lines.push(format!("{} were never tried, and are not in the retry manifest.", report.not_run));
     }
     lines.extend(report.discrepancies.iter().cloned());
     if let Some(manifest) = &report.retry_manifest {

@@ -210,17 +210,22 @@ impl Results {
         let next_step = next_step(task);
         // S3 says AccessDenied for a key's refusal as for a bucket's: what mends one is no help for
         // the other, so the two are told apart.
-        let mut name = format!("{} {} {next_step}", task.http_status, task.error_code);
-        if !self.errors.contains_key(&name) && self.errors.len() >= DISTINCT_ERRORS {
-            "other".clone_into(&mut name);
-        }
+        let name = format!("{} {} {next_step}", task.http_status, task.error_code);
+        let told = if self.errors.contains_key(&name) || self.errors.len() < DISTINCT_ERRORS {
+            [name.as_str(), task.error_code, task.http_status, task.message, next_step]
+        } else {
+            let next_step =
+                "Read the completion report: there are more kinds of errors than are told apart here.";
+            ["other", "other", "", "errors of many kinds", next_step]
+        };
+        let [name, code, http_status, message, next_step] = told.map(str::to_owned);
         let summary = self.errors.entry(name).or_insert_with(|| ErrorSummary {
-            code: task.error_code.to_owned(),
-            http_status: task.http_status.to_owned(),
+            code,
+            http_status,
             tasks: 0,
-            message: task.message.to_owned(),
+            message,
             examples: Vec::new(),
-            next_step: next_step.to_owned(),
+            next_step,
         });
         summary.tasks += 1;
         if summary.examples.len() < 3 {
@@ -307,12 +312,14 @@ impl Verdict {
         }
     }
 
-    /// The verdict on `arrived` of `selected` objects, by jobs that ended as they did.
+    /// The verdict on `selected` objects by what the completion reports count, by jobs that ended as
+    /// they did, and by whether all counts `agree`: where they don't, nothing is called a success.
     #[must_use]
-    pub fn of(selected: u64, arrived: u64, jobs: &[JobReport]) -> Self {
+    pub fn of(selected: u64, results: &Results, jobs: &[JobReport], agree: bool) -> Self {
+        let arrived = results.succeeded;
         if selected == 0 {
             Self::NothingToDo
-        } else if arrived >= selected {
+        } else if arrived == selected && results.failed == 0 && agree {
             Self::Succeeded
         } else if jobs.iter().any(|job| job.status == JobStatus::Cancelled) {
             Self::Cancelled
@@ -504,12 +511,16 @@ mod tests {
             failed: 10,
             failure_reasons: Vec::new(),
         };
-        assert_eq!(Verdict::of(10, 0, &[job(JobStatus::Complete)]), Verdict::Failed);
-        assert_eq!(Verdict::of(10, 9, &[job(JobStatus::Complete)]), Verdict::Partial);
-        assert_eq!(Verdict::of(10, 10, &[job(JobStatus::Complete)]), Verdict::Succeeded);
-        assert_eq!(Verdict::of(10, 3, &[job(JobStatus::Cancelled)]), Verdict::Cancelled);
-        assert_eq!(Verdict::of(5, 0, &[]), Verdict::Failed);
-        assert_eq!(Verdict::of(0, 0, &[]), Verdict::NothingToDo);
+        let counted = |succeeded, failed| Results { succeeded, failed, ..Results::default() };
+        let complete = [job(JobStatus::Complete)];
+        assert_eq!(Verdict::of(10, &counted(0, 10), &complete, true), Verdict::Failed);
+        assert_eq!(Verdict::of(10, &counted(9, 1), &complete, true), Verdict::Partial);
+        assert_eq!(Verdict::of(10, &counted(10, 0), &complete, true), Verdict::Succeeded);
+        assert_eq!(Verdict::of(10, &counted(10, 1), &complete, true), Verdict::Partial);
+        assert_eq!(Verdict::of(10, &counted(10, 0), &complete, false), Verdict::Partial);
+        assert_eq!(Verdict::of(10, &counted(3, 0), &[job(JobStatus::Cancelled)], true), Verdict::Cancelled);
+        assert_eq!(Verdict::of(5, &counted(0, 0), &[], true), Verdict::Failed);
+        assert_eq!(Verdict::of(0, &counted(0, 0), &[], true), Verdict::NothingToDo);
     }
 
     #[test]

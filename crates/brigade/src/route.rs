@@ -96,7 +96,7 @@ impl SkipReason {
     pub fn explain(self) -> &'static str {
         match self {
             Self::TooLarge => "larger than 5 GiB, the most that the native copy takes",
-            Self::Archived => "archived; restore it at the source, then run the transfer again",
+            Self::Archived => "archived; restore it at the source, then copy it with a CSV that names it",
             Self::CustomerKey => {
                 "encrypted with a customer-provided key (SSE-C), which Batch Operations can't send"
             }

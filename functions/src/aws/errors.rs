@@ -64,15 +64,17 @@ fn of_answer(doing: &str, code: &str, status: u16, message: &str) -> AwsError {
     }
 }
 
-/// No answer came: a time-out or a broken connection, unless it was the batch role that could not
-/// be assumed.
+/// No answer came: a time-out, a broken connection, or a batch role that can't be assumed (yet: a
+/// new role's trust takes a while to spread).
 fn of_no_answer(doing: &str, error: &(dyn Error + 'static)) -> AwsError {
     let causes: Vec<String> =
         successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
     let said = format!("{doing}: {}", causes.join(": "));
     // Only the details of an error within an error hold its code.
-    let details = DisplayErrorContext(error).to_string();
-    if details.contains("AccessDenied") { AwsError::Forbidden(said) } else { AwsError::Transient(said) }
+    if DisplayErrorContext(error).to_string().contains("AccessDenied") {
+        return AwsError::Transient(format!("{said}: AccessDenied: the batch role can't be assumed"));
+    }
+    AwsError::Transient(said)
 }
 
 #[cfg(test)]

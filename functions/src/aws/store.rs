@@ -6,7 +6,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    ArchiveStatus, CompletedMultipartUpload, CompletedPart, EncodingType, Object, ServerSideEncryption,
+    ArchiveStatus, ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, EncodingType, Object,
+    ServerSideEncryption,
 };
 use brigade::id::BucketName;
 use brigade::key;
@@ -236,6 +237,8 @@ impl Upload {
                     .key(self.at.key.as_str())
                     .content_type(&self.content_type)
                     .server_side_encryption(ServerSideEncryption::Aes256)
+                    // The SDK sends each part with this checksum; the upload has to expect it.
+                    .checksum_algorithm(ChecksumAlgorithm::Crc32)
                     .send()
                     .await
                     .map_err(|error| kind(&format!("CreateMultipartUpload {}", self.at), &error))?;

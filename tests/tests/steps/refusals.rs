@@ -258,7 +258,7 @@ async fn a_csv_that_changes_under_the_workers() {
     };
     csv(&scene, "photos,2026%2Fone.jpg\n");
     let stopped = first.invoke(tests::flow::Call::GenerateManifest(input.clone())).await.unwrap_err();
-    assert_eq!(stopped.error, "GenerateManifest.Refused");
+    assert_eq!(stopped.error, "GenerateManifest.Changed");
 }
 
 #[tokio::test]

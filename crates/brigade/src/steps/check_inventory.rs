@@ -36,6 +36,13 @@ pub struct Input {
     /// Whether the permission gate has found nothing missing since the list was last forbidden.
     #[serde(default)]
     pub granted: bool,
+    /// What was forbidden then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forbidden: Option<ListObject>,
+    /// When the report was first found not to be whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub absent_since: Option<Timestamp>,
 }
 
 /// What was found.
@@ -51,6 +58,10 @@ pub struct Output {
     /// What may not be read, where something may not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forbidden: Option<ListObject>,
+    /// When the report was first found not to be whole, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub absent_since: Option<Timestamp>,
 }
 
 /// An object that is part of the list: a manifest, its checksum or a data file.
@@ -179,10 +190,16 @@ pub async fn run(
 ) -> Result<Output, Error> {
     let trigger = Trigger::decode(&input.input)?;
     let by_event = matches!(trigger, Trigger::InventoryArrived { .. });
-    let mut transfer = Transfer::resolve(trigger, deployment, input.execution)?;
+    let transfer = Transfer::resolve(trigger, deployment, input.execution)?;
     if let Some(owner) = other_owner(&transfer, work).await? {
         return if by_event {
-            Ok(Output { status: Status::Duplicate, transfer, wait_seconds: 0, forbidden: None })
+            Ok(Output {
+                status: Status::Duplicate,
+                transfer,
+                wait_seconds: 0,
+                forbidden: None,
+                absent_since: None,
+            })
         } else {
             Err(Error::NameTaken { name: transfer.name.to_string(), owner })
         };
@@ -192,28 +209,32 @@ pub async fn run(
         ObjectSource::Csv(source) => look_at_csv(source, &transfer, role).await?,
         ObjectSource::Listing(source) => look_at_listing(source, &transfer, role).await?,
     };
-    let waited = now.duration_since(transfer.started);
-    let mut forbidden = None;
-    let status = match look {
-        Look::Forbidden { error, .. } if input.granted => return Err(Error::StillForbidden { error }),
-        Look::Forbidden { at, .. } => {
-            forbidden = at.map(|at| ListObject { bucket: at.bucket, key: at.key });
-            Status::Forbidden
+    let mut output =
+        Output { status: Status::Ready, transfer, wait_seconds: 0, forbidden: None, absent_since: None };
+    match look {
+        Look::Forbidden { at, error } => {
+            let forbidden = at.map(|at| ListObject { bucket: at.bucket, key: at.key });
+            // Another object than the one that was asked for is asked for in its turn.
+            if input.granted && forbidden == input.forbidden {
+                return Err(Error::StillForbidden { error });
+            }
+            output = Output { status: Status::Forbidden, forbidden, ..output };
         }
         Look::Absent { missing, minutes } => {
+            let since = input.absent_since.unwrap_or(now);
+            let waited = now.duration_since(since);
             if waited >= SignedDuration::from_mins(i64::from(minutes)) {
                 return Err(Error::MissingManifest { at: missing, minutes });
             }
-            Status::Absent
+            let wait_seconds = if waited.as_mins() < QUICK_MINUTES { 60 } else { 300 };
+            output = Output { status: Status::Absent, wait_seconds, absent_since: Some(since), ..output };
         }
         Look::Whole { versions, slices } => {
-            transfer.versions = versions;
-            write_slices(&transfer, slices, work).await?;
-            Status::Ready
+            output.transfer.versions = versions;
+            write_slices(&output.transfer, slices, work).await?;
         }
-    };
-    let wait_seconds = if waited.as_mins() < QUICK_MINUTES { 60 } else { 300 };
-    Ok(Output { status, transfer, wait_seconds, forbidden })
+    }
+    Ok(output)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -334,6 +355,14 @@ async fn look_at_csv(
     transfer: &Transfer,
     role: &impl ReadObjects,
 ) -> Result<Look, Error> {
+    let bucket = &transfer.source.bucket;
+    // The objects are looked up next, and what may not be looked up can't be routed.
+    match role.list(bucket, "", None).await {
+        Ok(_) => {}
+        Err(error @ AwsError::Forbidden(_)) => return Ok(Look::Forbidden { at: None, error }),
+        Err(AwsError::NotFound(_)) => return Err(Error::NotFound { what: format!("bucket {bucket}") }),
+        Err(error) => return Err(Error::Aws { doing: format!("list bucket {bucket}"), error }),
+    }
     let at = ObjectAt::new(&source.bucket, source.key.clone());
     let aws = |doing: &str, error| match error {
         error @ AwsError::Forbidden(_) => Ok(Look::Forbidden { at: Some(at.clone()), error }),

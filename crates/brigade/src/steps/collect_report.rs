@@ -254,9 +254,10 @@ async fn judge<W: ReadObjects + WriteObjects>(
         })
         .collect();
     let skipped = plan.tally.skipped.clone();
+    let discrepancies = discrepancies(&results, &jobs, summary, missing);
     Ok(TransferReport {
         transfer: transfer.name.clone(),
-        verdict: Verdict::of(summary.selected.objects, results.succeeded, &jobs),
+        verdict: Verdict::of(summary.selected.objects, &results, &jobs, discrepancies.is_empty()),
         source: transfer.source.clone(),
         destination: transfer.destination.clone(),
         started: transfer.started,
@@ -264,9 +265,9 @@ async fn judge<W: ReadObjects + WriteObjects>(
         selected: summary.selected,
         arrived: results.succeeded,
         failed: results.failed,
-        not_run: summary.copy.objects.saturating_sub(results.succeeded + results.failed),
+        not_run: not_run(summary, &results, &jobs),
         errors: results.sorted_errors().into_iter().cloned().collect(),
-        discrepancies: discrepancies(&results, &jobs, summary, missing),
+        discrepancies,
         jobs,
         called_off: called_off.clone(),
         retry_manifest: (results.failed > 0).then(|| retry_at.to_string()),
@@ -274,6 +275,12 @@ async fn judge<W: ReadObjects + WriteObjects>(
             .then(|| format!("s3://{}/{}", transfer.work_bucket, Layout::of(&transfer.name).skipped())),
         skipped,
     })
+}
+
+/// Objects of the plan whose task never ran, as far as the reports and the jobs tell.
+fn not_run(plan: &PlanSummary, results: &Results, jobs: &[JobReport]) -> u64 {
+    let tasks: u64 = jobs.iter().map(|job| job.succeeded + job.failed).sum();
+    plan.copy.objects.saturating_sub(tasks.max(results.succeeded + results.failed))
 }
 
 /// Counts that should agree and don't.

@@ -97,7 +97,7 @@ pub async fn run(
     if !pending.plan.is_meant_by(&plan) {
         return Err(Error::OtherPlan { typed: plan, plan: pending.plan.short().to_owned() });
     }
-    let reason = reason.unwrap_or_else(|| match decision {
+    let reason = reason.filter(|reason| !reason.trim().is_empty()).unwrap_or_else(|| match decision {
         Choice::Approve => "approved by an operator".to_owned(),
         Choice::Reject => "rejected by an operator".to_owned(),
     });

@@ -84,7 +84,9 @@ pub enum Error {
     InvalidInventory(#[from] InvalidInventory),
     #[error("{key} lists an object of bucket {found:?}, but its manifest.json says {expected}")]
     MixedBuckets { key: String, found: String, expected: String },
-    #[error("{at} changed while it was read: {problem}")]
+    #[error("{at} changed after it was checked; start again under another name")]
+    Changed { at: String },
+    #[error("{at}: {problem}")]
     InvalidCsv { at: String, problem: InvalidCsv },
     #[error("could not {doing}: {error}")]
     Aws { doing: String, error: AwsError },
@@ -94,6 +96,7 @@ named! {
     DamagedFile => "GenerateManifest.DamagedFile",
     InvalidInventory => "GenerateManifest.InvalidInventory",
     MixedBuckets => "GenerateManifest.MixedBuckets",
+    Changed => "GenerateManifest.Changed",
     InvalidCsv => "GenerateManifest.InvalidCsv",
     Aws => "GenerateManifest.Refused",
 }
@@ -192,7 +195,10 @@ async fn read_csv<W: WriteObjects>(
     let at = ObjectAt::new(&source.bucket, source.key.clone());
     let refused = |error| Error::Aws { doing: format!("read {at}"), error };
     let invalid = |problem| Error::InvalidCsv { at: at.to_string(), problem };
-    let mut body = role.read(&at, Some(etag)).await.map_err(refused)?;
+    let mut body = role.read(&at, Some(etag)).await.map_err(|error| match error {
+        AwsError::Conflict(_) => Error::Changed { at: at.to_string() },
+        error => refused(error),
+    })?;
     let mut manifest = CsvManifest::new(leg.transfer.source.bucket.clone());
     let mut rows = 0;
     let mut objects = Vec::new();

@@ -84,6 +84,8 @@ pub enum Error {
         "{findings} permissions were still missing after {hours} hours: {problems}; grant what findings.json asks for, then start the transfer under another name"
     )]
     StillMissing { findings: usize, hours: u32, problems: String },
+    #[error("there is no {what}: {words}; correct the stack's parameters")]
+    NoSuchBucket { what: String, words: String },
     #[error("{at} is unreadable: {problem}")]
     Unreadable { at: String, problem: String },
     #[error("could not {doing}: {error}")]
@@ -92,6 +94,7 @@ pub enum Error {
 
 named! {
     StillMissing => "ValidatePermissions.StillMissing",
+    NoSuchBucket => "ValidatePermissions.NoSuchBucket",
     Unreadable => "ValidatePermissions.Unreadable",
     Aws => "ValidatePermissions.Refused",
 }
@@ -187,6 +190,20 @@ fn refusal(outcome: AwsResult<()>, doing: &str) -> Result<Option<String>, Error>
     }
 }
 
+/// The same of a probe that only a missing bucket answers with not-found.
+fn refusal_of_bucket(
+    outcome: AwsResult<()>,
+    doing: &str,
+    bucket: &BucketName,
+) -> Result<Option<String>, Error> {
+    match outcome {
+        Err(AwsError::NotFound(words)) => {
+            Err(Error::NoSuchBucket { what: format!("bucket {bucket}"), words })
+        }
+        outcome => refusal(outcome, doing),
+    }
+}
+
 /// The list of objects: the inventory or CSV, and the listing that tells missing from forbidden.
 async fn look_at_list(
     transfer: &Transfer,
@@ -197,7 +214,7 @@ async fn look_at_list(
 ) -> Result<(), Error> {
     let source = &transfer.source;
     let listed = role.list(&source.bucket, "", None).await.map(|_| ());
-    if let Some(evidence) = refusal(listed, "list the source bucket")? {
+    if let Some(evidence) = refusal_of_bucket(listed, "list the source bucket", &source.bucket)? {
         findings.add(of_source(
             transfer,
             FindingKind::SourceUnlistable,
@@ -372,7 +389,7 @@ async fn look_at_targets(
         (FindingKind::ReportUnwritable, "write completion reports to", reports),
     ];
     for (kind, doing, probe) in targets {
-        if let Some(evidence) = refusal(role.try_write(&probe).await, doing)? {
+        if let Some(evidence) = refusal_of_bucket(role.try_write(&probe).await, doing, &probe.bucket)? {
             findings.add(of_destination(transfer, kind, doing, &probe.bucket, evidence));
         }
     }
