@@ -63,6 +63,7 @@ impl Settings {
                     .pop(),
                 work_bucket: parsed("WORK_BUCKET", &text("WORK_BUCKET")?)?,
                 report_bucket: parsed("REPORT_BUCKET", &text("REPORT_BUCKET")?)?,
+                manifest_bucket: listed("MANIFEST_BUCKET", &text("MANIFEST_BUCKET")?)?.pop(),
                 batch_role: parsed("BATCH_ROLE_ARN", &text("BATCH_ROLE_ARN")?)?,
             },
             source_kms_keys: listed("SOURCE_KMS_KEY_ARNS", &text("SOURCE_KMS_KEY_ARNS")?)?,

@@ -51,7 +51,7 @@ impl Default for Scene {
         let region = id("us-east-1");
         Self {
             world,
-            reports,
+            reports: reports.clone(),
             source_key: id("arn:aws:kms:us-east-1:111111111111:key/aaaaaaaa-1111"),
             deployment: Deployment {
                 account: ours,
@@ -64,6 +64,7 @@ impl Default for Scene {
                 destination_kms_key: None,
                 work_bucket: work.clone(),
                 report_bucket: work,
+                manifest_bucket: Some(reports),
                 batch_role: role,
             },
         }

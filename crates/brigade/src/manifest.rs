@@ -306,6 +306,14 @@ mod tests {
     }
 
     #[test]
+    fn a_quote_that_is_never_closed_is_named_and_not_gathered() {
+        let mut text = b"photos,a\nphotos,\"b".to_vec();
+        text.resize(3 * crate::csv::LONGEST_ROW, b'x');
+        let error = read(&text, 5).expect_err("refused").to_string();
+        assert_eq!(error, "line 2 is longer than 1 MiB; close the quote that it opens");
+    }
+
+    #[test]
     fn every_refusal_names_line_and_remedy() {
         let refused: Vec<String> = [
             &b""[..],

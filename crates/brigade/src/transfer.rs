@@ -38,6 +38,8 @@ pub struct Deployment {
     pub work_bucket: BucketName,
     /// The bucket completion reports go to.
     pub report_bucket: BucketName,
+    /// Another bucket that holds inventories or CSV manifests, if there is one.
+    pub manifest_bucket: Option<BucketName>,
     /// The role that Batch Operations assumes, and that reads the source for us.
     pub batch_role: RoleArn,
 }
@@ -183,6 +185,7 @@ impl Transfer {
         only(source.bucket.as_ref(), &deployment.source_bucket, "source.bucket")?;
         only(source.region.as_ref(), &deployment.source_region, "source.region")?;
         only(destination.bucket.as_ref(), &deployment.destination_bucket, "destination.bucket")?;
+        readable(&request.objects, deployment)?;
         let prefix = destination.prefix.unwrap_or_else(|| deployment.destination_prefix.clone());
         within(&prefix, &deployment.destination_prefix)?;
         if let (Some(key), deployed) = (&destination.kms_key, &deployment.destination_kms_key)
@@ -246,6 +249,24 @@ fn only<T: PartialEq + std::fmt::Display>(
     }
 }
 
+/// Lists of objects are read as the batch role, which may read the work bucket and one other.
+fn readable(objects: &ObjectSource, deployment: &Deployment) -> Result<(), InvalidRequest> {
+    let (field, bucket) = match objects {
+        ObjectSource::Inventory(inventory) => ("objects.inventory.bucket", &inventory.bucket),
+        ObjectSource::Csv(csv) => ("objects.csv.bucket", &csv.bucket),
+        ObjectSource::Listing(_) => return Ok(()),
+    };
+    if *bucket == deployment.work_bucket || deployment.manifest_bucket.as_ref() == Some(bucket) {
+        return Ok(());
+    }
+    Err(InvalidRequest::new(
+        field,
+        format!(
+            "is {bucket}, which this deployment's roles may not read; correct it, or deploy the stack with ManifestBucket={bucket}"
+        ),
+    ))
+}
+
 /// A deployment with a destination prefix may write nothing outside it.
 fn within(prefix: &str, deployed: &str) -> Result<(), InvalidRequest> {
     let rest = prefix.strip_prefix(deployed);
@@ -304,6 +325,7 @@ mod tests {
             destination_kms_key: None,
             work_bucket: "work".parse().expect("bucket"),
             report_bucket: "work".parse().expect("bucket"),
+            manifest_bucket: Some("lists".parse().expect("bucket")),
             batch_role: "arn:aws:iam::222222222222:role/batch".parse().expect("role"),
         }
     }
@@ -322,6 +344,14 @@ mod tests {
         let error = resolve(&json!({"objects": {"listing": {}}, "source": {"account": "111111111112"}}));
         let message = error.expect_err("refused").to_string();
         assert!(message.starts_with("source.account: is 111111111112, but"), "{message}");
+    }
+
+    #[test]
+    fn lists_lie_where_the_role_may_read() {
+        let csv = |bucket: &str| resolve(&json!({"objects": {"csv": {"bucket": bucket, "key": "list.csv"}}}));
+        assert!(csv("lists").is_ok() && csv("work").is_ok());
+        let message = csv("elsewhere").expect_err("refused").to_string();
+        assert!(message.contains("deploy the stack with ManifestBucket=elsewhere"), "{message}");
     }
 
     #[test]
@@ -345,9 +375,9 @@ mod tests {
             })
         };
         let name = |bucket| resolve(&event(bucket)).expect("resolved").name.to_string();
-        assert_eq!(name("reports"), name("reports"));
-        assert_ne!(name("reports"), name("other"));
-        assert!(name("reports").starts_with("daily-2026-11-20T01-00Z-"), "{}", name("reports"));
+        assert_eq!(name("lists"), name("lists"));
+        assert_ne!(name("lists"), name("work"));
+        assert!(name("lists").starts_with("daily-2026-11-20T01-00Z-"), "{}", name("lists"));
     }
 
     #[test]

@@ -30,7 +30,7 @@ const LAMBDA: [(&str, &str); 7] = [
 ];
 
 /// What the template sets, and the Region.
-pub(crate) const SETTINGS: [(&str, &str); 14] = [
+pub(crate) const SETTINGS: [(&str, &str); 15] = [
     ("AWS_REGION", "us-east-1"),
     ("ACCOUNT_ID", "222222222222"),
     ("SOURCE_ACCOUNT_ID", "111111111111"),
@@ -42,6 +42,7 @@ pub(crate) const SETTINGS: [(&str, &str); 14] = [
     ("DESTINATION_KMS_KEY_ARN", ""),
     ("WORK_BUCKET", "work"),
     ("REPORT_BUCKET", "work"),
+    ("MANIFEST_BUCKET", ""),
     ("BATCH_ROLE_ARN", "arn:aws:iam::222222222222:role/brigade-batch"),
     ("TOPIC_ARN", "arn:aws:sns:us-east-1:222222222222:brigade"),
     ("DECIDE_FUNCTION", "brigade-decide"),

@@ -9,7 +9,7 @@ use std::io::Write;
 use tests::arrival::{Report, Row, rows_of};
 use tests::flow::{Flow, Waiting};
 use tests::memory::Content;
-use tests::scene::Scene;
+use tests::scene::{Scene, id};
 
 use super::{csv, flow, inventory, inventory_of, listing};
 
@@ -64,9 +64,29 @@ async fn a_missing_manifest_is_waited_for_and_then_named() {
     assert!(cause.contains("s3://reports/a/manifest.json did not appear within 30 minutes"), "{cause}");
     assert_eq!((flow.now - flow.started).get_seconds(), 1800);
     let bucket = json!({ "objects": { "csv": { "bucket": "nowhere", "key": "list.csv" } } });
-    refused(&Scene::small(), bucket, "CheckInventory.NotFound").await;
+    let cause = refused(&Scene::small(), bucket, "CheckInventory.InvalidRequest").await;
+    assert!(cause.contains("ManifestBucket=nowhere"), "{cause}");
     let key = json!({ "objects": { "csv": { "bucket": "reports", "key": "list.csv" } } });
     refused(&Scene::small(), key, "CheckInventory.NotFound").await;
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_there_is_named_before_any_plan() {
+    for side in ["source", "destination", "reports"] {
+        let mut scene = Scene::small();
+        let bucket = match side {
+            "source" => &mut scene.deployment.source_bucket,
+            "destination" => &mut scene.deployment.destination_bucket,
+            _ => &mut scene.deployment.report_bucket,
+        };
+        *bucket = id("nowhere");
+        let error =
+            if side == "source" { "CheckInventory.NotFound" } else { "ValidatePermissions.NoSuchBucket" };
+        let stopped = flow(&scene, json!({ "objects": { "listing": {} } })).stopped().await;
+        assert_eq!(stopped.error, error, "{}", stopped.cause);
+        assert!(stopped.cause.contains("no bucket nowhere"), "{}", stopped.cause);
+        assert_eq!(scene.world.jobs(), []);
+    }
 }
 
 #[tokio::test]
