@@ -22,7 +22,7 @@ const HEADS_IN_FLIGHT: usize = 32;
 const MOST_SLICES: u64 = 500;
 /// Bytes of inventory a slice has at least, so that small reports are one slice.
 const LEAST_SLICE: u64 = 32 * 1024 * 1024;
-/// Minutes during which a report that is not whole yet is looked at every minute; then every five.
+/// Minutes during which a report that is not whole yet is looked at every minute; then every ten.
 const QUICK_MINUTES: i64 = 60;
 
 /// The execution's input, and the execution.
@@ -226,7 +226,7 @@ pub async fn run(
             if waited >= SignedDuration::from_mins(i64::from(minutes)) {
                 return Err(Error::MissingManifest { at: missing, minutes });
             }
-            let wait_seconds = if waited.as_mins() < QUICK_MINUTES { 60 } else { 300 };
+            let wait_seconds = if waited.as_mins() < QUICK_MINUTES { 60 } else { 600 };
             output = Output { status: Status::Absent, wait_seconds, absent_since: Some(since), ..output };
         }
         Look::Whole { versions, slices } => {
