@@ -451,11 +451,11 @@ impl Stage {
         }
         for grant in findings.grants() {
             gate::add(&self.source, &grant).await?;
-            terminal.say(&format!(
-                "Account {SOURCE} adds exactly these {} statements to {}.",
-                grant.statements.len(),
-                grant.place
-            ));
+            let statements = match grant.statements.len() {
+                1 => "this statement".to_owned(),
+                many => format!("these {many} statements"),
+            };
+            terminal.say(&format!("Account {SOURCE} adds exactly {statements} to {}.", grant.place));
         }
         Ok(())
     }
