@@ -435,21 +435,6 @@ impl TransferReport {
     }
 }
 
-/// Bytes, for a person.
-#[must_use]
-pub fn bytes_in_words(bytes: u64) -> String {
-    let mut unit = "B";
-    let mut divisor: u64 = 1;
-    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
-        if bytes / divisor < 1024 {
-            break;
-        }
-        (unit, divisor) = (larger, divisor * 1024);
-    }
-    let tenths = u128::from(bytes) * 10 / u128::from(divisor);
-    if divisor == 1 { format!("{bytes} B") } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -521,11 +506,5 @@ mod tests {
         assert_eq!(Verdict::of(10, &counted(3, 0), &[job(JobStatus::Cancelled)], true), Verdict::Cancelled);
         assert_eq!(Verdict::of(5, &counted(0, 0), &[], true), Verdict::Failed);
         assert_eq!(Verdict::of(0, &counted(0, 0), &[], true), Verdict::NothingToDo);
-    }
-
-    #[test]
-    fn bytes_for_a_person() {
-        let said = [0, 1023, 1024, 5 << 30].map(bytes_in_words);
-        assert_eq!(said, ["0 B", "1023 B", "1.0 KiB", "5.0 GiB"]);
     }
 }

@@ -27,7 +27,7 @@ impl Count {
     /// The bytes, for a person.
     #[must_use]
     pub fn size(&self) -> String {
-        crate::report::bytes_in_words(self.bytes)
+        bytes_in_words(self.bytes)
     }
 
     fn add(&mut self, object: &SourceObject) {
@@ -247,6 +247,20 @@ fn fingerprint(parts: &[&str]) -> String {
     hex::encode(&digest.finalize()[..8])
 }
 
+/// Bytes, for a person.
+fn bytes_in_words(bytes: u64) -> String {
+    let mut unit = "B";
+    let mut divisor: u64 = 1;
+    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
+        if bytes / divisor < 1024 {
+            break;
+        }
+        (unit, divisor) = (larger, divisor * 1024);
+    }
+    let tenths = u128::from(bytes) * 10 / u128::from(divisor);
+    if divisor == 1 { format!("{bytes} B") } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -307,5 +321,11 @@ mod tests {
             prop_assert_eq!(one.sample, other.sample);
             prop_assert_eq!(one.prefixes, other.prefixes);
         }
+    }
+
+    #[test]
+    fn bytes_for_a_person() {
+        let said = [0, 1023, 1024, 5 << 30].map(bytes_in_words);
+        assert_eq!(said, ["0 B", "1023 B", "1.0 KiB", "5.0 GiB"]);
     }
 }

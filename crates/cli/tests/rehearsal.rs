@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use brigade::report::Verdict;
-use brigade_cli::rehearse::{Options, Outcome, Source, refusals, run};
+use brigade_cli::rehearse::{Options, Outcome, Source, check_access, refusals, run};
 use brigade_cli::terminal::Terminal;
 use tokio::sync::Mutex;
 
@@ -167,4 +167,11 @@ async fn functions_that_are_killed_lose_and_repeat_nothing() {
     assert_eq!(killed, BTreeSet::from(KILLED), "each was killed once");
     assert_eq!(outcome.check.problems, Vec::<String>::new(), "what the check found");
     assert_everything_arrived(&outcome);
+}
+
+#[tokio::test]
+async fn the_emulator_lets_in_whom_aws_lets_in() {
+    let _turn = STAGE.lock().await;
+    let closing = check_access().await.expect("every rule holds");
+    assert!(closing.ends_with(", 0 failed") && !closing.starts_with("0 "), "{closing}");
 }

@@ -41,3 +41,17 @@ impl Loopback {
         config.load().await
     }
 }
+
+/// Runs the check of the emulator's access rules; its closing line if every rule holds.
+///
+/// # Errors
+/// When a rule does not hold, with what the check printed.
+pub async fn check_access() -> Result<String> {
+    let workshop = Workshop::open().await?;
+    let python = workshop.python(Terminal::silent()).await?;
+    let script = workshop.root.join("crates/cli/emulator/check_access.py");
+    let output = tokio::process::Command::new(python).arg(script).output().await?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    anyhow::ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(said.lines().last().unwrap_or_default().to_owned())
+}

@@ -53,7 +53,7 @@ use crate::terminal::Terminal;
 
 pub use check::Check;
 pub use follow::{Ending, Job};
-pub use loopback::Loopback;
+pub use loopback::{Loopback, check_access};
 pub use refusals::{Refusal, Refusals, refusals};
 pub use start::Source;
 
