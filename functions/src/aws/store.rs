@@ -149,7 +149,8 @@ impl TryWrite for Store {
             .map_err(|error| {
                 kind(&format!("CreateMultipartUpload s3://{}/{}", probe.bucket, probe.key), &error)
             })?;
-        // With the function's own role: the job never abandons an upload, so its role may not.
+        // With the function's own role: the job never abandons an upload, so its role may not. What
+        // goes wrong here says nothing about the batch role.
         self.ours
             .abort_multipart_upload()
             .bucket(probe.bucket.as_str())
@@ -159,7 +160,8 @@ impl TryWrite for Store {
             .await
             .map(|_| ())
             .map_err(|error| {
-                kind(&format!("AbortMultipartUpload s3://{}/{}", probe.bucket, probe.key), &error)
+                let doing = format!("AbortMultipartUpload s3://{}/{}", probe.bucket, probe.key);
+                AwsError::Transient(kind(&doing, &error).to_string())
             })
     }
 }
