@@ -253,12 +253,6 @@ impl RoleArn {
     pub fn name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
-
-    /// The account the role lives in.
-    #[must_use]
-    pub fn account(&self) -> AccountId {
-        AccountId(self.0.split(':').nth(4).unwrap_or_default().to_owned())
-    }
 }
 
 impl KmsKeyArn {

@@ -23,6 +23,7 @@ use crate::report::{
     Verdict,
 };
 use crate::steps::create_job::Job;
+use crate::steps::read_json;
 use crate::transfer::Transfer;
 
 /// Looks at a missing completion report before the transfer is judged without it: an hour.
@@ -114,6 +115,8 @@ pub enum Error {
     #[error("could not {doing}: {error}")]
     Aws { doing: String, error: AwsError },
 }
+
+reads_back!();
 
 named! {
     DamagedReport => "CollectReport.DamagedReport",
@@ -235,7 +238,7 @@ async fn judge<W: ReadObjects + WriteObjects>(
     work: &W,
 ) -> Result<TransferReport, Error> {
     let Input { transfer, plan: summary, called_off, .. } = input;
-    let plan = read_plan(transfer, summary, work).await?;
+    let plan: Plan = read_json(&ObjectAt::new(&transfer.work_bucket, summary.key.clone()), work).await?;
     let mut count = ResultCount::new(transfer, work);
     for file in reports.iter().flat_map(|report| &report.results) {
         count.read(file).await?;
@@ -373,18 +376,6 @@ impl<'a, W: ReadObjects + WriteObjects> ResultCount<'a, W> {
         }
         Ok(self.results)
     }
-}
-
-async fn read_plan(
-    transfer: &Transfer,
-    summary: &PlanSummary,
-    work: &impl ReadObjects,
-) -> Result<Plan, Error> {
-    let at = ObjectAt::new(&transfer.work_bucket, summary.key.clone());
-    let bytes =
-        read_whole(work, &at).await.map_err(|error| Error::Aws { doing: format!("read {at}"), error })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|e| Error::Unreadable { at: at.to_string(), problem: e.to_string() })
 }
 
 async fn publish(

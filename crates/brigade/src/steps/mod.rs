@@ -4,6 +4,10 @@
 //! Every step is safe to run twice with the same input, and answers with a named error
 //! ([`crate::failure::Failure`]) when it can't do its work.
 
+use serde::de::DeserializeOwned;
+
+use crate::ports::{AwsError, ObjectAt, ReadObjects, read_whole};
+
 /// Names the variants of a step's `Error`, so that the list of names and the name of each variant
 /// are one text. What AWS refuses has a name too, unless a retry may mend it.
 macro_rules! named {
@@ -23,6 +27,20 @@ macro_rules! named {
     };
 }
 
+/// Lets a step's `Error` tell why a file of the transfer could not be read back.
+macro_rules! reads_back {
+    () => {
+        impl From<$crate::steps::Unread> for Error {
+            fn from(unread: $crate::steps::Unread) -> Self {
+                match unread {
+                    $crate::steps::Unread::Aws { doing, error } => Self::Aws { doing, error },
+                    $crate::steps::Unread::Unreadable { at, problem } => Self::Unreadable { at, problem },
+                }
+            }
+        }
+    };
+}
+
 pub mod await_confirmation;
 pub mod check_inventory;
 pub mod collect_report;
@@ -32,3 +50,17 @@ pub mod generate_manifest;
 pub mod update_job_status;
 pub mod validate_permissions;
 pub mod write_plan;
+
+/// Why a file of the transfer can't be read back.
+enum Unread {
+    Aws { doing: String, error: AwsError },
+    Unreadable { at: String, problem: String },
+}
+
+/// Reads back what an earlier step wrote.
+async fn read_json<T: DeserializeOwned>(at: &ObjectAt, work: &impl ReadObjects) -> Result<T, Unread> {
+    let bytes =
+        read_whole(work, at).await.map_err(|error| Unread::Aws { doing: format!("read {at}"), error })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Unread::Unreadable { at: at.to_string(), problem: e.to_string() })
+}

@@ -15,12 +15,11 @@ use crate::id::{AccountId, BucketName, KmsKeyArn};
 use crate::layout::Layout;
 use crate::plan::{ManifestLocation, Plan, PlanSummary};
 use crate::policy::{self, Grant};
-use crate::ports::{
-    AwsError, AwsResult, Notices, ObjectAt, ReadObjects, TryWrite, WriteObjects, WriteProbe, read_whole,
-};
+use crate::ports::{AwsError, AwsResult, Notices, ObjectAt, ReadObjects, TryWrite, WriteObjects, WriteProbe};
 use crate::request::ObjectSource;
 use crate::route::SourceObject;
 use crate::steps::check_inventory::ListObject;
+use crate::steps::read_json;
 use crate::transfer::Transfer;
 
 /// Probes in flight.
@@ -92,6 +91,8 @@ pub enum Error {
     Aws { doing: String, error: AwsError },
 }
 
+reads_back!();
+
 named! {
     StillMissing => "ValidatePermissions.StillMissing",
     NoSuchBucket => "ValidatePermissions.NoSuchBucket",
@@ -117,7 +118,7 @@ pub async fn run(
     let asking = asking_once(transfer, plan.is_some());
     look_at_list(&asking, forbidden.as_ref(), source_keys, role, &mut findings).await?;
     if let Some(plan) = plan {
-        let plan = read_plan(transfer, plan, work).await?;
+        let plan: Plan = read_json(&ObjectAt::new(&transfer.work_bucket, plan.key.clone()), work).await?;
         look_at_objects(transfer, source_keys, &plan, role, &mut findings).await?;
         look_at_manifest(transfer, &plan, role, &mut findings).await?;
     }
@@ -167,14 +168,6 @@ fn asking_once(transfer: &Transfer, planned: bool) -> Transfer {
 fn wait(waited: SignedDuration) -> u32 {
     let minutes = waited.as_mins();
     WAITS.iter().find(|(until, _)| minutes < *until).map_or(7200, |(_, seconds)| *seconds)
-}
-
-async fn read_plan(transfer: &Transfer, plan: &PlanSummary, work: &impl ReadObjects) -> Result<Plan, Error> {
-    let at = ObjectAt::new(&transfer.work_bucket, plan.key.clone());
-    let bytes =
-        read_whole(work, &at).await.map_err(|error| Error::Aws { doing: format!("read {at}"), error })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|e| Error::Unreadable { at: at.to_string(), problem: e.to_string() })
 }
 
 /// What a probe met: nothing, a refusal in AWS's words, or trouble that says nothing about

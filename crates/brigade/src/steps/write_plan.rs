@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::layout::Layout;
 use crate::manifest::copy_manifest;
 use crate::plan::{ManifestLocation, Plan, PlanHash, PlanSummary};
-use crate::ports::{AwsError, ObjectAt, ReadObjects, WriteObjects, read_whole};
+use crate::ports::{AwsError, ObjectAt, ReadObjects, WriteObjects};
 use crate::steps::check_inventory::Slice;
 use crate::steps::generate_manifest::LegTally;
+use crate::steps::read_json;
 use crate::tally::Tally;
 use crate::transfer::Transfer;
 
@@ -46,6 +47,8 @@ pub enum Error {
     #[error("could not {doing}: {error}")]
     Aws { doing: String, error: AwsError },
 }
+
+reads_back!();
 
 named! {
     UnfinishedSlice => "WritePlan.UnfinishedSlice",
@@ -128,13 +131,6 @@ async fn whole_tally(transfer: &Transfer, slices: usize, work: &impl ReadObjects
         }
     }
     Ok(whole)
-}
-
-async fn read_json<T: for<'a> Deserialize<'a>>(at: &ObjectAt, work: &impl ReadObjects) -> Result<T, Error> {
-    let bytes =
-        read_whole(work, at).await.map_err(|error| Error::Aws { doing: format!("read {at}"), error })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|e| Error::Unreadable { at: at.to_string(), problem: e.to_string() })
 }
 
 async fn write(
