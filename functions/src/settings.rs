@@ -64,7 +64,9 @@ impl Settings {
                 work_bucket: parsed("WORK_BUCKET", &text("WORK_BUCKET")?)?,
                 report_bucket: parsed("REPORT_BUCKET", &text("REPORT_BUCKET")?)?,
                 manifest_bucket: listed("MANIFEST_BUCKET", &text("MANIFEST_BUCKET")?)?.pop(),
+                destination_acl: listed("DESTINATION_ACL", &text("DESTINATION_ACL")?)?.pop(),
                 batch_role: parsed("BATCH_ROLE_ARN", &text("BATCH_ROLE_ARN")?)?,
+                creator_role: parsed("CREATE_JOB_ROLE_ARN", &text("CREATE_JOB_ROLE_ARN")?)?,
             },
             source_kms_keys: listed("SOURCE_KMS_KEY_ARNS", &text("SOURCE_KMS_KEY_ARNS")?)?,
             topic_arn: text("TOPIC_ARN")?,
@@ -102,6 +104,7 @@ mod tests {
                 "DESTINATION_BUCKET" => "archive",
                 "WORK_BUCKET" | "REPORT_BUCKET" => "work",
                 "BATCH_ROLE_ARN" => "arn:aws:iam::222222222222:role/batch",
+                "CREATE_JOB_ROLE_ARN" => "arn:aws:iam::222222222222:role/create-job",
                 "SOURCE_KMS_KEY_ARNS" => {
                     "arn:aws:kms:us-east-1:111111111111:key/a, arn:aws:kms:us-east-1:111111111111:key/b"
                 }

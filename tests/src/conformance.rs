@@ -9,7 +9,7 @@ use std::fmt::Debug;
 
 use brigade::id::{BucketName, ObjectKey, VersionId};
 use brigade::ports::{
-    AwsError, AwsResult, Body, ObjectAt, Page, ReadObjects, TryWrite, Upload, WriteObjects, WriteProbe,
+    AwsError, AwsResult, Body, ObjectAt, Page, Probe, ReadObjects, Upload, WriteObjects, WriteProbe,
     read_whole,
 };
 use brigade::route::{SourceObject, StorageClass};
@@ -21,7 +21,7 @@ const BYTES: &str = "application/octet-stream";
 
 /// Everything that a store without refusals must do; `page` is how many objects it lists at a
 /// time.
-pub async fn all<S: ReadObjects + WriteObjects + TryWrite>(store: &S, bucket: &BucketName, page: usize) {
+pub async fn all<S: ReadObjects + WriteObjects + Probe>(store: &S, bucket: &BucketName, page: usize) {
     what_is_written_is_read(store, bucket).await;
     a_write_replaces(store, bucket).await;
     a_head_tells_size_and_etag(store, bucket).await;
@@ -37,6 +37,7 @@ pub async fn all<S: ReadObjects + WriteObjects + TryWrite>(store: &S, bucket: &B
     a_list_is_in_the_order_of_bytes(store, bucket).await;
     a_list_comes_in_pages(store, bucket, page).await;
     a_probe_leaves_nothing(store, bucket).await;
+    a_region_is_told(store, bucket).await;
 }
 
 /// Bytes come back as they went in.
@@ -251,10 +252,10 @@ pub async fn a_list_comes_in_pages<S: ReadObjects + WriteObjects>(
 }
 
 /// A probe proves that a key can be written, and writes none.
-pub async fn a_probe_leaves_nothing<S: ReadObjects + TryWrite>(store: &S, bucket: &BucketName) {
+pub async fn a_probe_leaves_nothing<S: ReadObjects + Probe>(store: &S, bucket: &BucketName) {
     for tags in [false, true] {
-        let probe =
-            WriteProbe { bucket: bucket.clone(), key: "probed/a key, +%".to_owned(), kms_key: None, tags };
+        let key = "probed/a key, +%".to_owned();
+        let probe = WriteProbe { bucket: bucket.clone(), key, kms_key: None, tags, acl: None };
         holds(store.try_write(&probe).await, "try_write");
         refused(store.head(&place(bucket, "probed", "a key, +%")).await, is_not_found, "head");
     }
@@ -262,7 +263,7 @@ pub async fn a_probe_leaves_nothing<S: ReadObjects + TryWrite>(store: &S, bucket
 }
 
 /// To who may do nothing in a bucket, everything in it is forbidden, whether it is there or not.
-pub async fn a_closed_bucket_is_forbidden<S: ReadObjects + WriteObjects + TryWrite>(
+pub async fn a_closed_bucket_is_forbidden<S: ReadObjects + WriteObjects + Probe>(
     store: &S,
     closed: &BucketName,
     existing: &ObjectKey,
@@ -278,8 +279,16 @@ pub async fn a_closed_bucket_is_forbidden<S: ReadObjects + WriteObjects + TryWri
         refused(store.create(&at, Vec::new()).await, is_forbidden, "create");
     }
     refused(store.list(closed, "", None).await.map(|_| ()), is_forbidden, "list");
-    let probe = WriteProbe { bucket: closed.clone(), key: "probe".to_owned(), kms_key: None, tags: false };
+    let key = "probe".to_owned();
+    let probe = WriteProbe { bucket: closed.clone(), key, kms_key: None, tags: false, acl: None };
     refused(store.try_write(&probe).await, is_forbidden, "try_write");
+    a_region_is_told(store, closed).await;
+}
+
+/// A bucket's Region is told to everyone, also to who may do nothing in it.
+pub async fn a_region_is_told<S: Probe>(store: &S, bucket: &BucketName) {
+    assert_eq!(holds(store.region(bucket).await, "region").as_str(), "us-east-1");
+    refused(store.region(&id("no-such-bucket-5f1d7c")).await, is_not_found, "region");
 }
 
 /// To who may read a bucket's objects but not list it, a missing key is forbidden, not missing.

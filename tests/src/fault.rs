@@ -7,10 +7,11 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use brigade::id::{BucketName, JobId};
+use brigade::id::{BucketName, JobId, KmsKeyArn, Region, RoleArn};
 use brigade::ports::{
-    AwsError, AwsResult, Body, Callbacks, CopyJob, JobDescription, Jobs, Notices, ObjectAt, ObjectFacts,
-    Order, Page, ReadObjects, TryWrite, Upload, WriteObjects, WriteProbe,
+    AwsError, AwsResult, Body, BucketSettings, Callbacks, CopyJob, InspectAccount, JobDescription, Jobs,
+    KeyFacts, Notices, ObjectAt, ObjectFacts, Order, Page, Probe, ReadObjects, Simulated, Upload,
+    WriteObjects, WriteProbe,
 };
 use serde_json::Value;
 
@@ -129,9 +130,41 @@ impl<P: ReadObjects> ReadObjects for Faulty<P> {
     }
 }
 
-impl<P: TryWrite> TryWrite for Faulty<P> {
+impl<P: Probe> Probe for Faulty<P> {
     async fn try_write(&self, probe: &WriteProbe) -> AwsResult<()> {
         self.script.around("try_write", self.port.try_write(probe)).await
+    }
+
+    async fn try_read_as_payer(&self, at: &ObjectAt) -> AwsResult<()> {
+        self.script.around("try_read_as_payer", self.port.try_read_as_payer(at)).await
+    }
+
+    async fn region(&self, bucket: &BucketName) -> AwsResult<Region> {
+        self.script.around("region", self.port.region(bucket)).await
+    }
+}
+
+impl<P: InspectAccount> InspectAccount for Faulty<P> {
+    async fn settings(&self, bucket: &BucketName) -> AwsResult<BucketSettings> {
+        self.script.around("settings", self.port.settings(bucket)).await
+    }
+
+    async fn key(&self, key: &KmsKeyArn) -> AwsResult<KeyFacts> {
+        self.script.around("key", self.port.key(key)).await
+    }
+
+    async fn trust(&self, role: &RoleArn) -> AwsResult<String> {
+        self.script.around("trust", self.port.trust(role)).await
+    }
+
+    async fn simulate(
+        &self,
+        role: &RoleArn,
+        action: &str,
+        resource: &str,
+        context: &[(&str, &str)],
+    ) -> AwsResult<Simulated> {
+        self.script.around("simulate", self.port.simulate(role, action, resource, context)).await
     }
 }
 

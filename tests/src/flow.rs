@@ -401,7 +401,7 @@ impl Flow {
             }
             Call::ValidatePermissions(input) => {
                 let keys = &self.source_keys;
-                said(validate_permissions::run(wire(&input), keys, now, &role, &work, &outside).await)
+                said(validate_permissions::run(wire(&input), keys, now, &role, &work, &work, &outside).await)
             }
             Call::GenerateManifest(input) => {
                 said(generate_manifest::run(wire(&input), &role, &work, move || one_leg).await)

@@ -9,20 +9,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brigade::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, RoleArn, VersionId};
 use brigade::ports::{
-    AwsError, AwsResult, Body, Callbacks, Notices, ObjectAt, ObjectFacts, Page, ReadObjects, TryWrite,
-    Upload, WriteObjects, WriteProbe,
+    AwsError, AwsResult, Body, Callbacks, Notices, ObjectAt, ObjectFacts, Page, ReadObjects, Upload,
+    WriteObjects,
 };
 use brigade::route::{SourceObject, StorageClass};
 use md5::{Digest, Md5};
 use serde_json::Value;
 
 mod access;
+mod account;
 mod jobs;
 
 pub use access::Denial;
 pub use jobs::{Copied, JobRecord, Pace, TaskFault};
 
 use access::Access;
+use account::Setup;
 use jobs::JobBook;
 
 /// What an object is made of.
@@ -106,6 +108,7 @@ struct State {
     role: RoleArn,
     buckets: BTreeMap<BucketName, Bucket>,
     access: Access,
+    setup: Setup,
     jobs: JobBook,
     notices: Vec<(String, String)>,
     waiting: BTreeSet<String>,
@@ -128,6 +131,7 @@ impl World {
             role,
             buckets: BTreeMap::new(),
             access: Access::default(),
+            setup: Setup::default(),
             jobs: JobBook::default(),
             notices: Vec::new(),
             waiting: BTreeSet::new(),
@@ -275,6 +279,14 @@ impl State {
 
     /// The bytes at a place, as a GET answers them.
     fn get(&self, who: Who, at: &ObjectAt) -> AwsResult<&Content> {
+        if self.setup.paying.contains(&at.bucket) && self.bucket(&at.bucket).owner != self.ours {
+            return Err(AwsError::Forbidden("AccessDenied: Access Denied".to_owned()));
+        }
+        self.get_paid(who, at)
+    }
+
+    /// The same for who offers to pay.
+    fn get_paid(&self, who: Who, at: &ObjectAt) -> AwsResult<&Content> {
         let content = self.find(who, read_action("s3:GetObject", at), at)?;
         if content.encryption.as_deref() == Some("SSE-C") {
             return Err(AwsError::Refused(
@@ -400,20 +412,6 @@ impl ReadObjects for View {
         let more = objects.len() > state.page;
         objects.truncate(state.page);
         Ok(Page { objects, more })
-    }
-}
-
-impl TryWrite for View {
-    async fn try_write(&self, probe: &WriteProbe) -> AwsResult<()> {
-        let state = self.world.state();
-        state.allow(self.who, "s3:PutObject", &probe.bucket, Some(&probe.key))?;
-        if probe.tags {
-            state.allow(self.who, "s3:PutObjectTagging", &probe.bucket, Some(&probe.key))?;
-        }
-        match &probe.kms_key {
-            Some(key) => state.allow_key(self.who, "kms:GenerateDataKey", key),
-            None => Ok(()),
-        }
     }
 }
 

@@ -65,7 +65,9 @@ impl Default for Scene {
                 work_bucket: work.clone(),
                 report_bucket: work,
                 manifest_bucket: Some(reports),
+                destination_acl: None,
                 batch_role: role,
+                creator_role: id("arn:aws:iam::222222222222:role/brigade-create-job"),
             },
         }
     }

@@ -1,6 +1,8 @@
 //! The template as CloudFormation reads it: its short tags become the functions they stand for, so
 //! `!Ref X` is `{"Ref": "X"}` and `!GetAtt X.Arn` is `{"Fn::GetAtt": ["X", "Arn"]}`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use serde_yaml_ng::Value as Yaml;
 
@@ -48,6 +50,139 @@ fn function(tag: &str, argument: &Value) -> Value {
 #[must_use]
 pub fn resource_of(value: &Value) -> Option<&str> {
     value["Ref"].as_str().or(value["Fn::GetAtt"][0].as_str())
+}
+
+/// A template deployed with parameters, as far as its functions can be resolved on paper. Resources
+/// are named by their logical ids.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    template: Value,
+    parameters: BTreeMap<String, Value>,
+}
+
+impl Stack {
+    /// The template with these parameters; all others have their defaults.
+    #[must_use]
+    pub fn new(template: &Value, parameters: &[(&str, Value)]) -> Self {
+        let defaults = template["Parameters"].as_object().into_iter().flatten().map(|(name, parameter)| {
+            let default = &parameter["Default"];
+            let list = parameter["Type"] == "CommaDelimitedList";
+            (name.clone(), if list { json!([default]) } else { default.clone() })
+        });
+        let given = parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        Self { template: template.clone(), parameters: defaults.chain(given).collect() }
+    }
+
+    /// A resource's properties, resolved.
+    #[must_use]
+    pub fn properties(&self, resource: &str) -> Value {
+        self.resolve(&self.template["Resources"][resource]["Properties"]).unwrap_or_default()
+    }
+
+    /// A value without its functions; none for `AWS::NoValue`.
+    ///
+    /// # Panics
+    /// When a function is used that this does not know.
+    #[must_use]
+    pub fn resolve(&self, value: &Value) -> Option<Value> {
+        match value {
+            Value::Object(map) if map.len() == 1 => {
+                let (name, argument) = map.iter().next()?;
+                self.function(name, argument).unwrap_or_else(|| Some(self.members(map)))
+            }
+            Value::Object(map) => Some(self.members(map)),
+            Value::Array(items) => Some(items.iter().filter_map(|item| self.resolve(item)).collect()),
+            scalar => Some(scalar.clone()),
+        }
+    }
+
+    fn members(&self, map: &Map<String, Value>) -> Value {
+        let resolved = map.iter().filter_map(|(key, value)| Some((key.clone(), self.resolve(value)?)));
+        Value::Object(resolved.collect())
+    }
+
+    /// Outer none: no function.
+    fn function(&self, name: &str, argument: &Value) -> Option<Option<Value>> {
+        let text = |value: &Value| self.resolve(value).and_then(|value| value.as_str().map(str::to_owned));
+        Some(match name {
+            "Ref" => match argument.as_str()? {
+                "AWS::NoValue" => None,
+                name => Some(self.reference(name)),
+            },
+            "Fn::GetAtt" => Some(Value::String(self.arn(argument[0].as_str()?))),
+            "Fn::If" => {
+                let branch = if self.holds(argument[0].as_str()?) { 1 } else { 2 };
+                self.resolve(&argument[branch])
+            }
+            "Fn::Sub" => Some(Value::String(self.substituted(argument.as_str()?))),
+            "Fn::Join" => {
+                let items = self.resolve(&argument[1])?;
+                let items: Vec<&str> = items.as_array()?.iter().filter_map(Value::as_str).collect();
+                Some(Value::String(items.join(argument[0].as_str()?)))
+            }
+            "Fn::Select" => {
+                let at = usize::try_from(argument[0].as_u64()?).ok()?;
+                Some(self.resolve(&argument[1])?.get(at)?.clone())
+            }
+            "Fn::Equals" => Some(Value::Bool(text(&argument[0]) == text(&argument[1]))),
+            "Fn::Not" => Some(Value::Bool(!self.truth(&argument[0]))),
+            "Fn::Or" => Some(Value::Bool(argument.as_array()?.iter().any(|each| self.truth(each)))),
+            "Fn::And" => Some(Value::Bool(argument.as_array()?.iter().all(|each| self.truth(each)))),
+            "Condition" if argument.is_string() => Some(Value::Bool(self.holds(argument.as_str()?))),
+            name if name.starts_with("Fn::") => panic!("{name} is not known here"),
+            _ => return None,
+        })
+    }
+
+    fn truth(&self, condition: &Value) -> bool {
+        self.resolve(condition).is_some_and(|value| value == true)
+    }
+
+    fn holds(&self, condition: &str) -> bool {
+        self.truth(&self.template["Conditions"][condition])
+    }
+
+    fn reference(&self, name: &str) -> Value {
+        match name {
+            "AWS::Partition" => json!("aws"),
+            "AWS::URLSuffix" => json!("amazonaws.com"),
+            "AWS::AccountId" => json!("222222222222"),
+            "AWS::Region" => json!("us-east-1"),
+            "AWS::StackName" => json!("brigade"),
+            name => self.parameters.get(name).cloned().unwrap_or_else(|| {
+                let bucket = self.template["Resources"][name]["Type"] == "AWS::S3::Bucket";
+                json!(if bucket { name.to_lowercase() } else { name.to_owned() })
+            }),
+        }
+    }
+
+    fn arn(&self, resource: &str) -> String {
+        let found = &self.template["Resources"][resource];
+        match found["Type"].as_str().unwrap_or_default() {
+            "AWS::S3::Bucket" => format!("arn:aws:s3:::{}", resource.to_lowercase()),
+            "AWS::IAM::Role" => {
+                let name = self.resolve(&found["Properties"]["RoleName"]);
+                let name = name.as_ref().and_then(Value::as_str).unwrap_or(resource);
+                format!("arn:aws:iam::222222222222:role/{name}")
+            }
+            "AWS::Logs::LogGroup" => format!("arn:aws:logs:us-east-1:222222222222:log-group:{resource}"),
+            kind => format!("arn:aws:{kind}:{resource}"),
+        }
+    }
+
+    fn substituted(&self, text: &str) -> String {
+        let mut parts = text.split("${");
+        let mut whole = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (name, rest) = part.split_once('}').unwrap_or((part, ""));
+            whole += &match name.split_once('.') {
+                Some((resource, _)) => self.arn(resource),
+                None => self.reference(name).as_str().unwrap_or_default().to_owned(),
+            };
+            whole += rest;
+        }
+        whole
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The memory world behaves as a store does, so that what is shown with it holds elsewhere.
 
 use brigade::id::{BucketName, VersionId};
-use brigade::ports::{AwsError, ObjectAt, ReadObjects, TryWrite, WriteProbe, read_whole};
+use brigade::ports::{AwsError, ObjectAt, Probe, ReadObjects, WriteProbe, read_whole};
 use tests::conformance;
 use tests::memory::Content;
 use tests::scene::{Scene, id};
@@ -66,8 +66,13 @@ async fn keys_and_classes_refuse_what_aws_refuses() {
     assert!(matches!(role.try_read(&at("cold/deep")).await, Err(AwsError::Forbidden(_))));
     assert!(matches!(role.head(&at("theirs")).await, Err(AwsError::Refused(_))));
     scene.world.deny("s3:PutObjectTagging", "arn:aws:s3:::archive/*");
-    let probe =
-        |tags| WriteProbe { bucket: scene.archive().clone(), key: "p".to_owned(), kms_key: None, tags };
+    let probe = |tags| WriteProbe {
+        bucket: scene.archive().clone(),
+        key: "p".to_owned(),
+        kms_key: None,
+        tags,
+        acl: None,
+    };
     assert!(role.try_write(&probe(false)).await.is_ok());
     assert!(role.try_write(&probe(true)).await.is_err());
 }

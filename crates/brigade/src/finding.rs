@@ -1,59 +1,184 @@
-//! What a look at the permissions found: each finding names the problem, shows AWS's own words as
-//! evidence, and carries the statement that mends it.
+//! What a look at the permissions found: each finding names the problem and its cause, shows AWS's
+//! own words as evidence, and carries what mends it: a statement, and the command that applies it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::id::{AccountId, TransferName};
+use crate::policy::source::SourceAccess;
 use crate::policy::{Grant, Place};
 
 /// What kind of problem was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FindingKind {
+    /// A bucket or key is in another Region than the deployment was told.
+    WrongRegion,
     /// The inventory or CSV, or the manifest made of it, can't be read.
     ManifestUnreadable,
     /// The source bucket can't be listed, so a missing object looks like a forbidden one.
     SourceUnlistable,
     /// Source objects can't be read.
     SourceUnreadable,
+    /// The source bucket's requesters pay, which the job does not offer to.
+    RequesterPays,
     /// Source objects' tags can't be read; copies of tagged objects would fail.
     TagsUnreadable,
-    /// A source key can't be used to decrypt.
+    /// A key can't be used to decrypt or to encrypt.
     KeyForbidden,
-    /// A source key is disabled or on its way out.
+    /// A source key that the deployment was not told of, so that its roles may not use it.
+    KeyUnnamed,
+    /// A key is disabled, on its way out, or of a kind that S3 can't use.
     KeyUnusable,
+    /// Batch Operations may not assume the batch role.
+    RoleUnassumable,
+    /// The role that creates the jobs may not do its part.
+    CreatorForbidden,
     /// The destination can't be written.
     DestinationUnwritable,
     /// Completion reports can't be written.
     ReportUnwritable,
+    /// A bucket's settings can't be read, so that part of the look stays undone.
+    SettingsUnreadable,
+    /// Copies replace the objects that have their keys.
+    CopiesOverwrite,
+    /// Copies can't be deleted for a while.
+    CopiesLocked,
+    /// The destination's ACLs are not disabled.
+    AclsCount,
+}
+
+/// What a finding means for the transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Severity {
+    /// The gate stays shut.
+    Blocks,
+    /// Worth knowing; the gate opens.
+    Warns,
+}
+
+/// Which policy stands behind a refusal
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Cause {
+    /// The role's own policy does not allow it.
+    IdentityPolicy,
+    /// The role's permissions boundary does not allow it.
+    PermissionsBoundary,
+    /// A policy of the organization forbids it.
+    OrganizationPolicy,
+    /// The bucket's policy does not allow it.
+    BucketPolicy,
+    /// The key's policy does not allow it.
+    KeyPolicy,
+    /// A statement denies it, whatever others allow.
+    ExplicitDeny,
+}
+
+impl Cause {
+    /// The cause, for a person.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::IdentityPolicy => "the role's own policy does not allow it",
+            Self::PermissionsBoundary => "the role's permissions boundary does not allow it",
+            Self::OrganizationPolicy => "a policy of the organization forbids it",
+            Self::BucketPolicy => "the bucket's policy does not allow it",
+            Self::KeyPolicy => "the key's policy does not allow it",
+            Self::ExplicitDeny => "a statement denies it, whatever others allow",
+        }
+    }
+}
+
+/// A statement that has to read otherwise, because it refuses what the transfer needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Exemption {
+    /// The account whose administrator changes it.
+    pub account: AccountId,
+    /// The policy it stands in.
+    pub place: Place,
+    /// The statement as it is.
+    pub statement: Value,
+    /// The statement that spares the role.
+    pub instead: Value,
 }
 
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Finding {
+    /// What it means for the transfer.
+    pub severity: Severity,
     /// What kind of problem.
     pub kind: FindingKind,
     /// The account that can mend it.
     pub account: AccountId,
-    /// Whether a probe met it; if not, it is expected behind another finding.
+    /// Whether a probe met it; if not, it follows from what policies and settings say, or is
+    /// expected behind another finding.
     pub proven: bool,
     /// The problem, in a sentence.
     pub problem: String,
-    /// AWS's own words.
+    /// The policy behind it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// AWS's own words, or the statement that refuses.
     pub evidence: String,
     /// What to do about it, in a sentence.
     pub remedy: String,
+    /// The command that does it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// The statements to add.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Grant>,
+    /// The statement to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exemption: Option<Exemption>,
     /// How many probes met it.
     pub probes: u32,
+}
+
+impl Finding {
+    /// A finding that shuts the gate, met by one probe.
+    #[must_use]
+    pub fn new(kind: FindingKind, account: &AccountId, problem: String, remedy: String) -> Self {
+        Self {
+            severity: Severity::Blocks,
+            kind,
+            account: account.clone(),
+            proven: true,
+            problem,
+            cause: None,
+            evidence: String::new(),
+            remedy,
+            command: None,
+            grant: None,
+            exemption: None,
+            probes: 1,
+        }
+    }
+
+    /// Where it is mended, if that is a policy.
+    fn place(&self) -> Option<&Place> {
+        let exempted = self.exemption.as_ref().map(|exemption| &exemption.place);
+        self.grant.as_ref().map(|grant| &grant.place).or(exempted)
+    }
+
+    /// Without a policy to change, the remedy says which key or bucket it is about.
+    fn says_the_same_as(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.place() == other.place()
+            && self.remedy == other.remedy
+            && self.exemption == other.exemption
+    }
 }
 
 /// All that one look found: findings of the same kind at the same place are one.
@@ -64,12 +189,7 @@ pub struct Findings(Vec<Finding>);
 impl Findings {
     /// Adds a finding, or counts it to one that says the same.
     pub fn add(&mut self, finding: Finding) {
-        let place = |finding: &Finding| finding.grant.as_ref().map(|grant| grant.place.clone());
-        // Without a policy to change, the remedy says which key or bucket it is about.
-        let same = self.0.iter_mut().find(|known| {
-            known.kind == finding.kind && place(known) == place(&finding) && known.remedy == finding.remedy
-        });
-        match same {
+        match self.0.iter_mut().find(|known| known.says_the_same_as(&finding)) {
             Some(known) => {
                 known.probes += finding.probes;
                 if finding.proven && !known.proven {
@@ -78,24 +198,24 @@ impl Findings {
             }
             None => self.0.push(finding),
         }
-        self.0.sort_by_key(|finding| (finding.account.clone(), place(finding), finding.kind));
+        self.0.sort_by_key(|f| (f.severity, f.account.clone(), f.place().cloned(), f.kind));
     }
 
-    /// The findings, ordered by account and policy.
+    /// The findings: what blocks first, then by account and policy.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.0.iter()
     }
 
-    /// Whether nothing was found.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// The findings that keep the gate shut.
+    pub fn blocking(&self) -> impl Iterator<Item = &Finding> {
+        self.0.iter().filter(|finding| finding.severity == Severity::Blocks)
     }
 
-    /// How many problems there are.
+    /// What is worth knowing before a plan is approved.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
+    pub fn warnings(&self) -> Vec<String> {
+        let warnings = self.0.iter().filter(|finding| finding.severity == Severity::Warns);
+        warnings.map(|finding| format!("{}; {}", finding.problem, finding.remedy)).collect()
     }
 
     /// The statements to add, policy by policy, each once.
@@ -115,11 +235,23 @@ impl Findings {
         by_place.into_values().collect()
     }
 
+    /// The statements to change, each once.
+    #[must_use]
+    pub fn exemptions(&self) -> Vec<&Exemption> {
+        let mut exemptions: Vec<&Exemption> = Vec::new();
+        for exemption in self.0.iter().filter_map(|finding| finding.exemption.as_ref()) {
+            if !exemptions.contains(&exemption) {
+                exemptions.push(exemption);
+            }
+        }
+        exemptions
+    }
+
     /// What tells two looks with the same problems from two with different ones. The number of
     /// probes and AWS's request ids don't count.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let said: Vec<_> = self.0.iter().map(|f| (f.kind, &f.account, &f.grant, &f.problem)).collect();
+        let said: Vec<_> = self.blocking().map(|f| (f.kind, &f.account, &f.grant, &f.problem)).collect();
         let text = serde_json::to_vec(&said).unwrap_or_default();
         hex::encode(&Sha256::digest(text)[..8])
     }
@@ -127,17 +259,22 @@ impl Findings {
     /// The instructions for the accounts' administrators.
     #[must_use]
     pub fn instructions(&self, transfer: &TransferName) -> String {
+        let missing = self.blocking().count();
         let mut text = format!(
-            "Transfer {transfer} waits: {} missing permission{}. Nothing was created yet. It looks again by itself and goes on once they are granted.\n",
-            self.len(),
-            if self.len() == 1 { "" } else { "s" }
+            "Transfer {transfer} waits: {missing} missing permission{}. Nothing was created yet. It looks again by itself and goes on once they are granted.\n",
+            if missing == 1 { "" } else { "s" }
         );
         for finding in &self.0 {
-            let _ = write!(text, "\n- {}\n  {}\n", finding.problem, finding.remedy);
+            let warning = if finding.severity == Severity::Warns { "(not in the way) " } else { "" };
+            let _ = write!(text, "\n- {warning}{}\n  {}\n", finding.problem, finding.remedy);
+            if let Some(cause) = finding.cause {
+                let _ = writeln!(text, "  Cause: {}", cause.as_str());
+            }
             if !finding.evidence.is_empty() {
-                let _ = writeln!(text, "  AWS says: {}", finding.evidence);
+                let _ = writeln!(text, "  Evidence: {}", finding.evidence);
             }
         }
+        self.write_commands(&mut text);
         for grant in self.grants() {
             let statements = serde_json::to_string_pretty(&grant.statements).unwrap_or_default();
             let _ = write!(
@@ -146,6 +283,46 @@ impl Findings {
                 grant.account, grant.place
             );
         }
+        for Exemption { account, place, instead, .. } in self.exemptions() {
+            let name = instead["Sid"].as_str().map_or_else(String::new, |sid| format!(" {sid}"));
+            let statement = serde_json::to_string_pretty(instead).unwrap_or_default();
+            let _ = write!(text, "\nAccount {account}: in {place}, statement{name} becomes:\n{statement}\n");
+        }
         text
+    }
+
+    /// Gives each finding that statements at the source would mend the command that adds them: one
+    /// for each account, for exactly the policies that are asked for.
+    pub fn add_commands(&mut self, source: &SourceAccess) {
+        let asked: Vec<(AccountId, Place)> = self
+            .0
+            .iter()
+            .filter_map(|finding| finding.grant.as_ref())
+            .filter(|grant| source.concerns(&grant.place))
+            .map(|grant| (grant.account.clone(), grant.place.clone()))
+            .collect();
+        for finding in &mut self.0 {
+            let Some(grant) = finding.grant.as_ref().filter(|grant| source.concerns(&grant.place)) else {
+                continue;
+            };
+            let places = asked.iter().filter(|(account, _)| *account == grant.account);
+            finding.command = Some(source.command("apply", places.map(|(_, place)| place)));
+        }
+    }
+
+    fn write_commands(&self, text: &mut String) {
+        let mut by_account: BTreeMap<&AccountId, Vec<&str>> = BTreeMap::new();
+        for finding in &self.0 {
+            let commands = by_account.entry(&finding.account).or_default();
+            if let Some(command) = finding.command.as_deref().filter(|command| !commands.contains(command)) {
+                commands.push(command);
+            }
+        }
+        for (account, commands) in by_account.iter().filter(|(_, commands)| !commands.is_empty()) {
+            let _ = write!(text, "\nAccount {account}, in a shell with its credentials:\n");
+            for command in commands {
+                let _ = writeln!(text, "{command}");
+            }
+        }
     }
 }

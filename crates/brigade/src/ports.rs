@@ -5,10 +5,10 @@
 
 use std::future::Future;
 
-use crate::id::{BucketName, JobId, KmsKeyArn, ObjectKey, VersionId};
+use crate::id::{BucketName, JobId, KmsKeyArn, ObjectKey, Region, RoleArn, VersionId};
 use crate::plan::ManifestLocation;
 use crate::route::{SourceObject, StorageClass};
-use crate::transfer::Transfer;
+use crate::transfer::{CannedAcl, Transfer};
 
 /// An object's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,12 +123,78 @@ pub struct WriteProbe {
     pub kms_key: Option<KmsKeyArn>,
     /// Whether tags are written too.
     pub tags: bool,
+    /// The ACL that is sent.
+    pub acl: Option<CannedAcl>,
 }
 
-/// Proving that objects can be written.
-pub trait TryWrite: Sync {
+/// Finding out what a role may do, leaving nothing behind.
+pub trait Probe: Sync {
     /// Starts an upload and abandons it: no object, no version and no event comes of it.
     fn try_write(&self, probe: &WriteProbe) -> impl Future<Output = AwsResult<()>> + Send;
+    /// Like [`ReadObjects::try_read`], offering to pay where a bucket's requesters do.
+    fn try_read_as_payer(&self, at: &ObjectAt) -> impl Future<Output = AwsResult<()>> + Send;
+    /// The Region a bucket is in, which S3 tells also to who may not list it.
+    fn region(&self, bucket: &BucketName) -> impl Future<Output = AwsResult<Region>> + Send;
+}
+
+/// What a bucket of ours is set to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BucketSettings {
+    /// Whether a write keeps what was there.
+    pub versioned: bool,
+    /// The key that S3 encrypts with when a write names none: an ARN, an id or an alias.
+    pub default_key: Option<String>,
+    /// What new objects are locked with by default, such as `COMPLIANCE for 30 days`.
+    pub default_lock: Option<String>,
+    /// Whether ACLs still count, so that other accounts may own objects or be let in to them.
+    pub acls: bool,
+    /// The bucket's policy, word for word.
+    pub policy: Option<String>,
+}
+
+/// What KMS tells of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFacts {
+    /// `Enabled`, `Disabled`, `PendingDeletion` and so on, as KMS names them.
+    pub state: String,
+    /// Whether AWS manages it, so that its policy can't be changed.
+    pub aws_managed: bool,
+    /// Whether it encrypts and decrypts with one secret, as S3 needs it.
+    pub symmetric: bool,
+}
+
+/// What IAM's policy simulator answers for one action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Simulated {
+    /// The role's own policies allow it.
+    Allowed,
+    /// No policy of the role allows it.
+    NotAllowed,
+    /// The role's permissions boundary does not allow it.
+    OutOfBounds,
+    /// A policy of the organization does not allow it.
+    OrganizationForbids,
+    /// A policy of the role denies it.
+    Denied,
+}
+
+/// Reading how our own account is set up, with the function's own role.
+pub trait InspectAccount: Sync {
+    /// The settings of one of our buckets.
+    fn settings(&self, bucket: &BucketName) -> impl Future<Output = AwsResult<BucketSettings>> + Send;
+    /// What KMS tells of a key.
+    fn key(&self, key: &KmsKeyArn) -> impl Future<Output = AwsResult<KeyFacts>> + Send;
+    /// The policy that says who may assume a role.
+    fn trust(&self, role: &RoleArn) -> impl Future<Output = AwsResult<String>> + Send;
+    /// What a role's own policies say to an action on a resource, under conditions that are given
+    /// as keys and values. Policies of buckets and keys are not asked.
+    fn simulate(
+        &self,
+        role: &RoleArn,
+        action: &str,
+        resource: &str,
+        context: &[(&str, &str)],
+    ) -> impl Future<Output = AwsResult<Simulated>> + Send;
 }
 
 /// Writing objects.

@@ -40,8 +40,12 @@ pub struct Deployment {
     pub report_bucket: BucketName,
     /// Another bucket that holds inventories or CSV manifests, if there is one.
     pub manifest_bucket: Option<BucketName>,
+    /// The ACL that copies are sent with, if the destination bucket asks for one.
+    pub destination_acl: Option<CannedAcl>,
     /// The role that Batch Operations assumes, and that reads the source for us.
     pub batch_role: RoleArn,
+    /// The role that creates the jobs.
+    pub creator_role: RoleArn,
 }
 
 /// A transfer, resolved.
@@ -67,6 +71,8 @@ pub struct Transfer {
     pub report_bucket: BucketName,
     /// The role that copies.
     pub batch_role: RoleArn,
+    /// The role that creates the jobs.
+    pub creator_role: RoleArn,
     /// The human gate.
     pub approval: ApprovalRequest,
     /// The permission gate.
@@ -114,6 +120,39 @@ pub struct Destination {
     pub tags: Option<BTreeMap<String, String>>,
     /// The checksum stored with each copy.
     pub checksum_algorithm: CopyChecksum,
+    /// The ACL sent with each copy, where the bucket's policy asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acl: Option<CannedAcl>,
+}
+
+/// An ACL that a copy can be sent with. Every other one would be refused by a bucket whose ACLs are
+/// disabled, as they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CannedAcl {
+    /// The bucket's owner has full control, as it has anyway.
+    BucketOwnerFullControl,
+}
+
+impl CannedAcl {
+    /// The ACL as AWS writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BucketOwnerFullControl => "bucket-owner-full-control",
+        }
+    }
+}
+
+impl std::str::FromStr for CannedAcl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "bucket-owner-full-control" => Ok(Self::BucketOwnerFullControl),
+            _ => Err(format!("{text:?} is not bucket-owner-full-control, the only ACL that is sent")),
+        }
+    }
 }
 
 impl Destination {
@@ -220,10 +259,12 @@ impl Transfer {
                 bucket_key: destination.bucket_key.unwrap_or(true),
                 tags: destination.tags,
                 checksum_algorithm: destination.checksum_algorithm.unwrap_or_default(),
+                acl: deployment.destination_acl,
             },
             work_bucket: deployment.work_bucket.clone(),
             report_bucket: deployment.report_bucket.clone(),
             batch_role: deployment.batch_role.clone(),
+            creator_role: deployment.creator_role.clone(),
             approval: request.approval,
             permissions: request.permissions,
             priority: request.priority,
@@ -326,7 +367,9 @@ mod tests {
             work_bucket: "work".parse().expect("bucket"),
             report_bucket: "work".parse().expect("bucket"),
             manifest_bucket: Some("lists".parse().expect("bucket")),
+            destination_acl: None,
             batch_role: "arn:aws:iam::222222222222:role/batch".parse().expect("role"),
+            creator_role: "arn:aws:iam::222222222222:role/create-job".parse().expect("role"),
         }
     }
 

@@ -7,8 +7,8 @@ use aws_sdk_s3control::error::BuildError;
 use aws_sdk_s3control::types::{
     JobDescriptor, JobManifest, JobManifestFormat, JobManifestLocation, JobManifestSpec, JobOperation,
     JobProgressSummary, JobReport, JobReportFormat, JobReportScope, RequestedJobStatus,
-    S3AnnotationDirective, S3ChecksumAlgorithm, S3CopyObjectOperation, S3MetadataDirective, S3ObjectMetadata,
-    S3SseAlgorithm, S3StorageClass, S3Tag,
+    S3AnnotationDirective, S3CannedAccessControlList, S3ChecksumAlgorithm, S3CopyObjectOperation,
+    S3MetadataDirective, S3ObjectMetadata, S3SseAlgorithm, S3StorageClass, S3Tag,
 };
 use brigade::id::{AccountId, JobId};
 use brigade::ports::{AwsError, AwsResult, CopyJob, JobDescription, JobStatus, Jobs, Order};
@@ -120,6 +120,9 @@ fn copy(destination: &Destination) -> AwsResult<S3CopyObjectOperation> {
             .sse_aws_kms_key_id(key.as_str())
             .bucket_key_enabled(destination.bucket_key)
             .new_object_metadata(S3ObjectMetadata::builder().sse_algorithm(S3SseAlgorithm::Kms).build());
+    }
+    if let Some(acl) = destination.acl {
+        copy = copy.canned_access_control_list(S3CannedAccessControlList::from(acl.as_str()));
     }
     if let Some(tags) = &destination.tags {
         let tags: Result<Vec<S3Tag>, _> =

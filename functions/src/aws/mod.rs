@@ -3,6 +3,7 @@
 //! Each adapter turns an AWS error into the few kinds that a step tells apart; retries of single
 //! requests are the SDK's, retries of steps the state machine's.
 
+mod account;
 mod callbacks;
 mod errors;
 mod jobs;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 
+pub use account::OwnAccount;
 pub use callbacks::StepFunctions;
 pub use jobs::BatchOperations;
 pub use notices::Topic;
@@ -68,6 +70,12 @@ impl Aws {
         let there =
             here.to_builder().region(Region::new(self.settings.deployment.source_region.to_string())).build();
         Store::new(s3(&here), s3(&there), s3(&self.config), Arc::clone(&self.settings))
+    }
+
+    /// How our own account is set up, with the function's own role.
+    #[must_use]
+    pub fn account(&self) -> OwnAccount {
+        OwnAccount::new(&self.config, s3(&self.config), self.settings.deployment.account.clone())
     }
 
     /// S3 Batch Operations.

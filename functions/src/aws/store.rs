@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
+use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     ArchiveStatus, ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, EncodingType, Object,
-    ServerSideEncryption,
+    ObjectCannedAcl, RequestPayer, ServerSideEncryption,
 };
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
 use brigade::id::BucketName;
 use brigade::key;
 use brigade::ports::{
-    self, AwsError, AwsResult, ObjectAt, ObjectFacts, Page, ReadObjects, TryWrite, WriteObjects, WriteProbe,
+    self, AwsError, AwsResult, ObjectAt, ObjectFacts, Page, Probe, ReadObjects, WriteObjects, WriteProbe,
 };
 use brigade::route::{SourceObject, StorageClass};
 
@@ -40,6 +44,15 @@ impl Store {
 
     fn client(&self, bucket: &BucketName) -> &Client {
         if self.settings.owns(bucket) { &self.here } else { &self.there }
+    }
+
+    fn begin_read(&self, at: &ObjectAt) -> GetObjectFluentBuilder {
+        self.client(&at.bucket)
+            .get_object()
+            .bucket(at.bucket.as_str())
+            .key(at.key.as_str())
+            .set_version_id(version(at))
+            .range("bytes=0-0")
     }
 }
 
@@ -88,21 +101,7 @@ impl ReadObjects for Store {
     }
 
     async fn try_read(&self, at: &ObjectAt) -> AwsResult<()> {
-        let read = self
-            .client(&at.bucket)
-            .get_object()
-            .bucket(at.bucket.as_str())
-            .key(at.key.as_str())
-            .set_version_id(version(at))
-            .range("bytes=0-0")
-            .send()
-            .await;
-        match read {
-            Ok(_) => Ok(()),
-            // An empty object has no first byte, and was read all the same.
-            Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => Ok(()),
-            Err(error) => Err(kind(&format!("GetObject {at}"), &error)),
-        }
+        read_or_empty(at, self.begin_read(at).send().await)
     }
 
     async fn try_tags(&self, at: &ObjectAt) -> AwsResult<()> {
@@ -134,7 +133,31 @@ impl ReadObjects for Store {
     }
 }
 
-impl TryWrite for Store {
+impl Probe for Store {
+    async fn try_read_as_payer(&self, at: &ObjectAt) -> AwsResult<()> {
+        let read = self.begin_read(at).request_payer(RequestPayer::Requester).send().await;
+        read_or_empty(at, read)
+    }
+
+    async fn region(&self, bucket: &BucketName) -> AwsResult<brigade::id::Region> {
+        let answer = self.client(bucket).head_bucket().bucket(bucket.as_str()).send().await;
+        let told = match &answer {
+            Ok(head) => head.bucket_region().map(str::to_owned),
+            // A bucket elsewhere, or one that may not be looked at, tells its Region all the same.
+            Err(error) => error
+                .raw_response()
+                .and_then(|raw| raw.headers().get("x-amz-bucket-region"))
+                .map(str::to_owned),
+        };
+        match (told, answer) {
+            (Some(region), _) => {
+                region.parse().map_err(|error| AwsError::Refused(format!("HeadBucket {bucket}: {error}")))
+            }
+            (None, Err(error)) => Err(kind(&format!("HeadBucket {bucket}"), &error)),
+            (None, Ok(_)) => Err(AwsError::Refused(format!("HeadBucket told no Region of {bucket}"))),
+        }
+    }
+
     async fn try_write(&self, probe: &WriteProbe) -> AwsResult<()> {
         let begun = self
             .client(&probe.bucket)
@@ -144,6 +167,7 @@ impl TryWrite for Store {
             .set_server_side_encryption(probe.kms_key.as_ref().map(|_| ServerSideEncryption::AwsKms))
             .set_ssekms_key_id(probe.kms_key.as_ref().map(ToString::to_string))
             .set_tagging(probe.tags.then(|| "brigade=probe".to_owned()))
+            .set_acl(probe.acl.map(|acl| ObjectCannedAcl::from(acl.as_str())))
             .send()
             .await
             .map_err(|error| {
@@ -295,6 +319,18 @@ impl ports::Upload for Upload {
             .await
             .map(|_| ())
             .map_err(|error| kind(&format!("CompleteMultipartUpload {}", self.at), &error))
+    }
+}
+
+fn read_or_empty(
+    at: &ObjectAt,
+    read: Result<GetObjectOutput, SdkError<GetObjectError, HttpResponse>>,
+) -> AwsResult<()> {
+    match read {
+        Ok(_) => Ok(()),
+        // An empty object has no first byte, and was read all the same.
+        Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => Ok(()),
+        Err(error) => Err(kind(&format!("GetObject {at}"), &error)),
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     let aws = Aws::from_env().await?;
-    let (role, work, topic, keys) =
-        (aws.role_store().await, aws.store(), aws.topic(), &aws.settings.source_kms_keys);
-    serve(async |input, _| run(input, keys, Timestamp::now(), &role, &work, &topic).await).await
+    let (role, work, account, topic) = (aws.role_store().await, aws.store(), aws.account(), aws.topic());
+    let keys = &aws.settings.source_kms_keys;
+    serve(async |input, _| run(input, keys, Timestamp::now(), &role, &work, &account, &topic).await).await
 }

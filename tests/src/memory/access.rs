@@ -66,6 +66,8 @@ impl World {
         let policy = match &grant.place {
             Place::BucketPolicy(bucket) => access.buckets.get_mut(bucket),
             Place::KeyPolicy(key) => access.keys.get_mut(key),
+            // A role of ours is refused by a denial, which no statement lifts.
+            Place::RolePolicy(_) | Place::RoleTrust(_) | Place::PermissionsBoundary(_) => None,
         };
         // What was never closed lets the role do everything already.
         if let Some(policy) = policy {
@@ -124,7 +126,10 @@ impl State {
     ) -> AwsResult<()> {
         let allows = |statement: &Statement| {
             statement.effect == "Allow"
-                && statement.principal["AWS"] == self.role.as_str()
+                && statement
+                    .principal
+                    .as_ref()
+                    .is_some_and(|principal| principal["AWS"] == self.role.as_str())
                 && statement.action.iter().any(|allowed| allowed == action)
                 && statement.resource.iter().any(|pattern| is_like(resource, pattern))
         };

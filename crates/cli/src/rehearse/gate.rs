@@ -45,6 +45,9 @@ pub(super) async fn add(account: &Account, grant: &Grant) -> Result<()> {
     match &grant.place {
         Place::BucketPolicy(bucket) => add_to_bucket(account, bucket.as_str(), &grant.statements).await,
         Place::KeyPolicy(key) => add_to_key(account, key.as_str(), &grant.statements).await,
+        place @ (Place::RolePolicy(_) | Place::RoleTrust(_) | Place::PermissionsBoundary(_)) => {
+            bail!("{place} is not the source's to change")
+        }
     }
 }
 
@@ -112,7 +115,7 @@ mod tests {
         Statement {
             sid: sid.to_owned(),
             effect: "Allow".to_owned(),
-            principal: json!({ "AWS": "arn:aws:iam::222222222222:role/batch" }),
+            principal: Some(json!({ "AWS": "arn:aws:iam::222222222222:role/batch" })),
             action: vec![action.to_owned()],
             resource: vec!["*".to_owned()],
             condition: None,

@@ -1,0 +1,443 @@
+//! What stands in the way of a need in a policy as it is: for the administrator who owns it.
+//!
+//! The gate sees only whether a probe passes; who may read the policy sees why it does not, and
+//! what lets in more than is needed.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::document::{PolicyDocument, PolicyStatement};
+use super::evaluate::{
+    Evaluation, Known, Principal, Question, StatementRef, evaluate, expired, is_public, orphans,
+};
+use super::{Grant, Place, SID_PREFIX, Statement};
+use crate::finding::{Exemption, Severity};
+use crate::id::RoleArn;
+
+/// What is wrong with a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Trouble {
+    /// Nothing allows what is needed.
+    Missing,
+    /// What allowed it has ended.
+    Expired,
+    /// What allows it names a principal that is gone: its role was deleted, and one made anew under
+    /// the same name is another
+    /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html>).
+    Orphaned,
+    /// A statement denies it.
+    Denied,
+    /// A statement may deny it; that depends on what can't be known beforehand.
+    MayBeDenied,
+    /// A statement lets in everybody, and where public access is restricted that shuts out every
+    /// other account, those that are named included.
+    Public,
+    /// More is allowed than is needed.
+    TooWide,
+    /// A statement of ours that this need does not ask for.
+    LeftOver,
+    /// The policy is nearly as long as it may be.
+    NearlyFull,
+    /// With what is needed the policy is longer than it may be.
+    TooLong,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remark {
+    /// What kind of trouble.
+    pub trouble: Trouble,
+    /// Whether it stops the transfer.
+    pub severity: Severity,
+    /// The policy.
+    pub place: Place,
+    /// The statement it is about: its Sid, or its number from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
+    /// What is wrong, in a sentence.
+    pub problem: String,
+    /// What to do about it, in a sentence.
+    pub remedy: String,
+    /// How a statement would read that spares the role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exemption: Option<Exemption>,
+}
+
+/// A policy as it is, and what its account does with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Present<'a> {
+    /// The policy, if there is one.
+    pub policy: Option<&'a PolicyDocument>,
+    /// Whether the bucket or its account restricts public buckets.
+    pub restricts_public: bool,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// Compares a policy with what a need asks of it.
+#[must_use]
+pub fn review(need: &Grant, role: &RoleArn, present: Present<'_>) -> Vec<Remark> {
+    let Some(policy) = present.policy else {
+        return need.statements.iter().map(|statement| absent(need, role, statement)).collect();
+    };
+    let reviewer = Reviewer { need, role, present, policy };
+    let mut remarks: Vec<Remark> =
+        need.statements.iter().filter_map(|statement| reviewer.statement(statement)).collect();
+    remarks.extend(reviewer.left_over());
+    remarks.extend(reviewer.orphaned());
+    remarks.extend(reviewer.public());
+    remarks.extend(reviewer.powers());
+    remarks.extend(reviewer.length());
+    remarks.sort_by_key(|remark| (remark.severity, remark.trouble, remark.statement.clone()));
+    remarks.dedup();
+    remarks
+}
+
+fn remark(need: &Grant, trouble: Trouble, severity: Severity, problem: String, remedy: &str) -> Remark {
+    let (place, remedy) = (need.place.clone(), remedy.to_owned());
+    Remark { trouble, severity, place, statement: None, problem, remedy, exemption: None }
+}
+
+/// What is needed, and no statement is there for.
+fn absent(need: &Grant, role: &RoleArn, needed: &Statement) -> Remark {
+    let actions = needed.action.join(", ");
+    let problem = format!("nothing in {} allows {} {actions}", need.place, who(needed, role));
+    let remedy = "`brigade grants apply` adds the statement";
+    remark(need, Trouble::Missing, Severity::Blocks, problem, remedy)
+}
+
+struct Reviewer<'a> {
+    need: &'a Grant,
+    role: &'a RoleArn,
+    present: Present<'a>,
+    policy: &'a PolicyDocument,
+}
+
+impl Reviewer<'_> {
+    fn remark(&self, trouble: Trouble, severity: Severity, problem: String, remedy: &str) -> Remark {
+        remark(self.need, trouble, severity, problem, remedy)
+    }
+
+    /// What keeps one statement of the need from having its effect.
+    fn statement(&self, needed: &Statement) -> Option<Remark> {
+        let answers = self.answers(needed);
+        if let Some(by) = answers.iter().find_map(|answer| answer.denied_by.first()) {
+            return Some(self.denied(by, Trouble::Denied, Severity::Blocks, "denies"));
+        }
+        if answers.iter().any(|answer| answer.allowed_by.is_empty()) {
+            return Some(self.missing(needed));
+        }
+        if let Some(by) = answers.iter().find_map(|answer| answer.maybe_denied_by.first()) {
+            return Some(self.denied(by, Trouble::MayBeDenied, Severity::Warns, "may deny"));
+        }
+        let found = self.named(&needed.sid)?;
+        let wider = wider(found.value, needed);
+        if wider.is_empty() {
+            return None;
+        }
+        let problem = format!("statement {} allows more than is needed: {}", needed.sid, wider.join(", "));
+        let remark =
+            self.remark(Trouble::TooWide, Severity::Warns, problem, "`brigade grants apply` brings it back");
+        Some(Remark { statement: Some(needed.sid.clone()), ..remark })
+    }
+
+    fn missing(&self, needed: &Statement) -> Remark {
+        let Some(found) = self.named(&needed.sid) else { return absent(self.need, self.role, needed) };
+        let (trouble, problem) = if expired(found.value, self.present.now) {
+            (Trouble::Expired, format!("statement {} has ended", needed.sid))
+        } else if orphans(self.policy).iter().any(|orphan| orphan.index == found.index) {
+            let problem = format!(
+                "statement {} names a principal that is gone: {} was deleted and made anew, or AWS can't find it",
+                needed.sid, self.role
+            );
+            (Trouble::Orphaned, problem)
+        } else {
+            (Trouble::Missing, format!("statement {} does not allow what is needed any more", needed.sid))
+        };
+        let remark = self.remark(trouble, Severity::Blocks, problem, "`brigade grants apply` writes it anew");
+        Remark { statement: Some(needed.sid.clone()), ..remark }
+    }
+
+    fn denied(&self, by: &StatementRef, trouble: Trouble, severity: Severity, verb: &str) -> Remark {
+        let problem = format!("{} {verb} what is needed: {by}", self.need.place);
+        let name = name(by.index, by.sid.as_deref());
+        let remedy = format!("`brigade grants exempt --statement {name}` lets it spare {}", self.role);
+        let statement = self.policy.statements().nth(by.index).map(|found| found.value.clone());
+        let exemption = statement.map(|statement| Exemption {
+            account: self.need.account.clone(),
+            place: self.need.place.clone(),
+            instead: sparing(&statement, self.role),
+            statement,
+        });
+        let remark = self.remark(trouble, severity, problem, &remedy);
+        Remark { statement: Some(name), exemption, ..remark }
+    }
+
+    fn left_over(&self) -> Vec<Remark> {
+        let arn = self.role.as_str();
+        let ours = |found: &PolicyStatement<'_>| {
+            found.sid.is_some_and(|sid| sid.starts_with(SID_PREFIX))
+                && found.value["Principal"]["AWS"] == arn
+                && !self.need.statements.iter().any(|needed| Some(needed.sid.as_str()) == found.sid)
+        };
+        self.policy
+            .statements()
+            .filter(ours)
+            .map(|found| {
+                let sid = found.sid.unwrap_or_default().to_owned();
+                let problem = format!("statement {sid} is ours, but this transfer does not need it");
+                let remedy = "`brigade grants revoke` takes every statement of ours out, if no other transfer needs it";
+                let remark = self.remark(Trouble::LeftOver, Severity::Warns, problem, remedy);
+                Remark { statement: Some(sid), ..remark }
+            })
+            .collect()
+    }
+
+    /// Principals that are gone, in statements that this need does not replace.
+    fn orphaned(&self) -> Vec<Remark> {
+        orphans(self.policy)
+            .iter()
+            .filter(|orphan| {
+                !self.need.statements.iter().any(|needed| Some(needed.sid.as_str()) == orphan.sid.as_deref())
+            })
+            .map(|orphan| {
+                let name = name(orphan.index, orphan.sid.as_deref());
+                let problem = format!("statement {name} names a principal that is gone");
+                let remedy = "take it out, or name the role by its ARN again";
+                let remark = self.remark(Trouble::Orphaned, Severity::Warns, problem, remedy);
+                Remark { statement: Some(name), ..remark }
+            })
+            .collect()
+    }
+
+    fn public(&self) -> Vec<Remark> {
+        if !matches!(self.need.place, Place::BucketPolicy(_)) {
+            return Vec::new();
+        }
+        self.policy
+            .statements()
+            .filter(|found| is_public(found.value))
+            .map(|found| {
+                let name = name(found.index, found.sid);
+                let (severity, effect) = if self.present.restricts_public {
+                    (Severity::Blocks, "and with public access restricted no other account gets in at all")
+                } else {
+                    (Severity::Warns, "to the public")
+                };
+                let problem = format!("statement {name} opens the bucket to everybody, {effect}");
+                let remedy = "take it out, or narrow it to fixed accounts, roles or networks";
+                let remark = self.remark(Trouble::Public, severity, problem, remedy);
+                Remark { statement: Some(name), ..remark }
+            })
+            .collect()
+    }
+
+    /// What the role should never be able to do here, whoever allowed it.
+    fn powers(&self) -> Vec<Remark> {
+        let (resource, actions): (String, &[&str]) = match &self.need.place {
+            Place::BucketPolicy(bucket) => {
+                (format!("{}/brigade", bucket.arn()), &["s3:PutObject", "s3:DeleteObject", "s3:PutObjectAcl"])
+            }
+            Place::KeyPolicy(key) => {
+                (key.to_string(), &["kms:PutKeyPolicy", "kms:CreateGrant", "kms:ScheduleKeyDeletion"])
+            }
+            Place::RolePolicy(_) | Place::RoleTrust(_) | Place::PermissionsBoundary(_) => return Vec::new(),
+        };
+        let needed =
+            |action: &&&str| !self.need.statements.iter().any(|n| n.action.iter().any(|a| a == **action));
+        let mut named: BTreeMap<usize, (String, Vec<&str>)> = BTreeMap::new();
+        for action in actions.iter().filter(needed) {
+            let question =
+                self.question(Principal::Role(self.role.clone()), action, &resource, BTreeMap::new());
+            for by in evaluate(self.policy, &question).allowed_by {
+                let entry =
+                    named.entry(by.index).or_insert_with(|| (name(by.index, by.sid.as_deref()), Vec::new()));
+                entry.1.push(action);
+            }
+        }
+        named
+            .into_values()
+            .map(|(name, actions)| {
+                let problem = format!(
+                    "statement {name} lets {} do {}, which no copy needs",
+                    self.role,
+                    actions.join(", ")
+                );
+                let remedy = "narrow it; `brigade grants apply` adds exactly what is needed";
+                let remark = self.remark(Trouble::TooWide, Severity::Warns, problem, remedy);
+                Remark { statement: Some(name), ..remark }
+            })
+            .collect()
+    }
+
+    fn length(&self) -> Option<Remark> {
+        let most = most_bytes(&self.need.place)?;
+        let bytes = self.policy.with(&self.need.statements).len();
+        let problem = format!("with what is needed {} has {bytes} bytes of {most}", self.need.place);
+        let remedy = "take out statements that nobody needs, or join some";
+        if bytes > most {
+            Some(self.remark(Trouble::TooLong, Severity::Blocks, problem, remedy))
+        } else if bytes * 10 > most * 9 {
+            Some(self.remark(Trouble::NearlyFull, Severity::Warns, problem, remedy))
+        } else {
+            None
+        }
+    }
+
+    fn named(&self, sid: &str) -> Option<PolicyStatement<'_>> {
+        self.policy.statements().find(|found| found.sid == Some(sid))
+    }
+
+    /// What the policy says to everything a statement is there for.
+    fn answers(&self, needed: &Statement) -> Vec<Evaluation> {
+        let principal = match needed.principal.as_ref().and_then(|principal| principal["Service"].as_str()) {
+            Some(service) => Principal::Service(service.to_owned()),
+            None => Principal::Role(self.role.clone()),
+        };
+        let resource = match (&self.need.place, needed.resource.first().map(String::as_str)) {
+            (Place::KeyPolicy(key), _) => key.to_string(),
+            (_, Some(pattern)) => sample_of(pattern),
+            (_, None) => String::new(),
+        };
+        let mut answers = Vec::new();
+        for action in &needed.action {
+            for context in contexts(needed.condition.as_ref()) {
+                let question = self.question(principal.clone(), action, &resource, context);
+                answers.push(evaluate(self.policy, &question));
+            }
+        }
+        answers
+    }
+
+    fn question<'q>(
+        &self,
+        principal: Principal,
+        action: &'q str,
+        resource: &'q str,
+        mut context: BTreeMap<String, Known>,
+    ) -> Question<'q> {
+        let is = |value: String| Known::Values(vec![value]);
+        for (key, known) in [
+            ("aws:currenttime", is(self.present.now.to_string())),
+            ("aws:securetransport", is("true".to_owned())),
+            ("s3:tlsversion", is("1.2".to_owned())),
+            // Batch Operations' requests come from the service, from no VPC of anybody's.
+            ("aws:sourcevpce", Known::Absent),
+            ("aws:sourcevpc", Known::Absent),
+            ("aws:vpcsourceip", Known::Absent),
+        ] {
+            context.insert(key.to_owned(), known);
+        }
+        Question { principal, action, resource, context }
+    }
+}
+
+/// The requests that a statement's conditions describe, one for each value of theirs.
+fn contexts(condition: Option<&Value>) -> Vec<BTreeMap<String, Known>> {
+    let mut contexts = vec![BTreeMap::new()];
+    let operators = condition.and_then(Value::as_object).into_iter().flatten();
+    for (key, value) in operators.filter_map(|(_, keys)| keys.as_object()).flatten() {
+        let values = match value {
+            Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
+            one => one.as_str().into_iter().collect::<Vec<_>>(),
+        };
+        let key = key.to_lowercase();
+        contexts = contexts
+            .iter()
+            .flat_map(|context| {
+                values.iter().map(|value| {
+                    let mut context: BTreeMap<String, Known> = context.clone();
+                    context.insert(key.clone(), Known::Values(vec![sample_of(value)]));
+                    context
+                })
+            })
+            .collect();
+    }
+    contexts
+}
+
+/// Something that a pattern of ours matches.
+fn sample_of(pattern: &str) -> String {
+    let sample = match pattern.strip_suffix('*') {
+        Some(beginning) => format!("{beginning}brigade"),
+        None => pattern.to_owned(),
+    };
+    ["*", "?", "$"].iter().fold(sample, |sample, c| sample.replace(&format!("${{{c}}}"), c))
+}
+
+/// What a statement allows beyond what is needed.
+fn wider(found: &Value, needed: &Statement) -> Vec<String> {
+    let listed = |member: &str| match &found[member] {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Value::String(one) => vec![one.clone()],
+        _ => Vec::new(),
+    };
+    let mut wider: Vec<String> = listed("Action");
+    wider.retain(|action| !needed.action.iter().any(|needed| needed.eq_ignore_ascii_case(action)));
+    let mut resources: Vec<String> = listed("Resource");
+    resources.retain(|resource| !needed.resource.contains(resource));
+    wider.extend(resources);
+    if found.get("Principal") != needed.principal.as_ref() {
+        wider.push(format!("for {}", found["Principal"]));
+    }
+    let conditions = needed.condition.as_ref().and_then(Value::as_object).into_iter().flatten();
+    for (operator, keys) in conditions {
+        for (key, value) in keys.as_object().into_iter().flatten() {
+            if found["Condition"][operator][key] != *value {
+                wider.push(format!("whatever {key} is"));
+            }
+        }
+    }
+    wider
+}
+
+fn who(needed: &Statement, role: &RoleArn) -> String {
+    let service = needed.principal.as_ref().and_then(|principal| principal["Service"].as_str());
+    service.map_or_else(|| role.to_string(), str::to_owned)
+}
+
+fn name(index: usize, sid: Option<&str>) -> String {
+    sid.filter(|sid| !sid.is_empty()).map_or_else(|| (index + 1).to_string(), str::to_owned)
+}
+
+/// How long a policy may be, in bytes
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html>,
+/// <https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html>).
+#[must_use]
+pub fn most_bytes(place: &Place) -> Option<usize> {
+    match place {
+        Place::BucketPolicy(_) => Some(20 * 1024),
+        Place::KeyPolicy(_) => Some(32 * 1024),
+        Place::RolePolicy(_) | Place::RoleTrust(_) | Place::PermissionsBoundary(_) => None,
+    }
+}
+
+/// A denying statement, changed so that it spares a role.
+#[must_use]
+pub fn sparing(statement: &Value, role: &RoleArn) -> Value {
+    const NEGATED: [&str; 4] = ["ArnNotEquals", "ArnNotLike", "StringNotEquals", "StringNotLike"];
+    let mut spared = statement.clone();
+    let condition = &mut spared["Condition"];
+    if !condition.is_object() {
+        *condition = json!({});
+    }
+    let there = condition.as_object().into_iter().flatten().find_map(|(operator, keys)| {
+        let key = keys.as_object()?.keys().find(|key| key.eq_ignore_ascii_case("aws:PrincipalArn"))?;
+        NEGATED.contains(&operator.as_str()).then(|| (operator.clone(), key.clone()))
+    });
+    let (operator, key) = there.unwrap_or_else(|| ("ArnNotEquals".to_owned(), "aws:PrincipalArn".to_owned()));
+    let values = &mut condition[operator][key];
+    let mut named = match values.take() {
+        Value::Array(named) => named,
+        Value::Null => Vec::new(),
+        one => vec![one],
+    };
+    named.push(Value::String(role.to_string()));
+    *values = if named.len() == 1 { named.remove(0) } else { Value::Array(named) };
+    spared
+}

@@ -1,0 +1,322 @@
+//! The source: is everything where the deployment was told, and may the batch role list, read and
+//! decrypt it?
+
+use futures_util::{StreamExt, stream};
+
+use super::cause::{Refused, denied_key};
+use super::{Error, Look, refusal, refusal_of_bucket};
+use crate::finding::{Finding, FindingKind};
+use crate::id::{BucketName, KmsKeyArn, Region};
+use crate::plan::Plan;
+use crate::policy::Grant;
+use crate::policy::source::ListAccess;
+use crate::ports::{AwsError, AwsResult, InspectAccount, ObjectAt, ObjectFacts, Probe, ReadObjects};
+use crate::request::ObjectSource;
+use crate::route::SourceObject;
+use crate::steps::check_inventory::ListObject;
+
+/// Probes in flight.
+const PROBES_IN_FLIGHT: usize = 8;
+
+impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
+    /// Are the buckets and keys in the Regions they are looked for?
+    pub(super) async fn look_at_regions(&mut self) -> Result<(), Error> {
+        let transfer = self.transfer;
+        let (source, destination) = (&transfer.source, &transfer.destination);
+        let remedy = |region: &Region| format!("deploy the stack with SourceRegion={region}");
+        self.look_at_region(&source.bucket, &source.region, remedy).await?;
+        if let Some(list) = self.source.lists.clone() {
+            let remedy = |_: &Region| {
+                format!(
+                    "keep lists in a bucket of {}, where S3 delivers inventories of the source",
+                    source.region
+                )
+            };
+            self.look_at_region(&list.bucket, &source.region, remedy).await?;
+        }
+        let remedy = |region: &Region| {
+            format!("deploy the stack in {region}: copy jobs are created in the destination's Region")
+        };
+        self.look_at_region(&destination.bucket, &destination.region, remedy).await?;
+        let keys = self.source.keys.iter().map(|key| (key, &source.region));
+        let keys = keys.chain(destination.kms_key.iter().map(|key| (key, &destination.region)));
+        for (key, region) in keys.filter(|(key, region)| key.region() != **region) {
+            let problem = format!(
+                "key {key} is not in {region}, where the bucket is; S3 uses keys of the bucket's Region"
+            );
+            let remedy = format!("name the key of {region} in the stack's parameters");
+            let account = &destination.account;
+            let finding = Finding::new(FindingKind::WrongRegion, account, problem, remedy);
+            self.findings.add(Finding { proven: false, ..finding });
+        }
+        Ok(())
+    }
+
+    async fn look_at_region(
+        &mut self,
+        bucket: &BucketName,
+        expected: &Region,
+        remedy: impl Fn(&Region) -> String,
+    ) -> Result<(), Error> {
+        let region = match self.role.region(bucket).await {
+            Ok(region) => region,
+            Err(AwsError::NotFound(words)) => {
+                return Err(Error::NoSuchBucket { what: format!("bucket {bucket}"), words });
+            }
+            Err(error @ AwsError::Transient(_)) => {
+                return Err(Error::Aws { doing: format!("find the Region of bucket {bucket}"), error });
+            }
+            // The probes that need the bucket say more.
+            Err(AwsError::Forbidden(_) | AwsError::Refused(_) | AwsError::Conflict(_)) => return Ok(()),
+        };
+        if region != *expected {
+            let account = &self.transfer.destination.account;
+            let problem = format!("bucket {bucket} is in {region}, and is looked for in {expected}");
+            self.findings.add(Finding::new(FindingKind::WrongRegion, account, problem, remedy(&region)));
+        }
+        Ok(())
+    }
+
+    /// The list of objects: the inventory or CSV, and the listing that tells missing from forbidden.
+    pub(super) async fn look_at_list(&mut self, forbidden: Option<&ListObject>) -> Result<(), Error> {
+        let bucket = &self.transfer.source.bucket;
+        let listed = self.role.list(bucket, "", None).await;
+        if let Some(evidence) = refusal_of_bucket(listed, "list the source bucket", bucket)? {
+            let account = &self.transfer.source.account;
+            let problem = format!("the batch role may not list s3://{bucket} in account {account}");
+            let refused = Refused::s3("s3:ListBucket", bucket.arn(), account);
+            self.add_refusal(
+                FindingKind::SourceUnlistable,
+                problem,
+                evidence,
+                refused,
+                self.source.source_bucket(),
+            )
+            .await;
+            self.expect_keys();
+        }
+        let manifest = match &self.transfer.objects {
+            ObjectSource::Inventory(inventory) => {
+                Some(ObjectAt::new(&inventory.bucket, inventory.manifest_key.clone()))
+            }
+            ObjectSource::Csv(csv) => Some(ObjectAt::new(&csv.bucket, csv.key.clone())),
+            ObjectSource::Listing(_) => None,
+        };
+        let forbidden = forbidden.map(|part| ObjectAt::new(&part.bucket, part.key.clone()));
+        for part in manifest.into_iter().chain(forbidden) {
+            if let Some(evidence) = refusal(self.role.try_read(&part).await, "read the list of objects")? {
+                self.add_unreadable_list(&part, evidence).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_unreadable_list(&mut self, part: &ObjectAt, evidence: String) {
+        let problem = format!("the batch role may not read {part}");
+        let list = ListAccess { bucket: part.bucket.clone(), key: denied_key(&evidence), delivered: false };
+        let account = &self.transfer.source.account;
+        if let Some(key) = list.key.clone() {
+            let grant = self.source.list_key(&list, &key);
+            self.add_key_refusal(&key, problem, evidence, grant).await;
+            self.source.lists = Some(list);
+        } else {
+            let refused = Refused::s3("s3:GetObject", format!("{}/{}", part.bucket.arn(), part.key), account);
+            let grant = self.source.list_bucket(&list);
+            self.add_refusal(FindingKind::ManifestUnreadable, problem, evidence, refused, grant).await;
+        }
+    }
+
+    /// The objects of the plan's sample: read, decrypt, tags.
+    pub(super) async fn look_at_objects(&mut self, plan: &Plan) -> Result<(), Error> {
+        let probes: Vec<Seen> = stream::iter(plan.tally.sample.objects())
+            .map(|object| self.probe(object))
+            .buffered(PROBES_IN_FLIGHT)
+            .collect()
+            .await;
+        let some_were_read = probes.iter().any(|probe| probe.read.is_ok());
+        for seen in probes {
+            self.look_at_key(&seen);
+            self.look_at_read(&seen, some_were_read).await?;
+            let Seen { at, tags, .. } = seen;
+            let Some(evidence) = refusal(tags, "read an object's tags")? else { continue };
+            let problem = format!(
+                "the batch role may not read the tags of objects of s3://{}; copies of tagged objects would fail",
+                at.bucket
+            );
+            let action =
+                if at.version.is_some() { "s3:GetObjectVersionTagging" } else { "s3:GetObjectTagging" };
+            let refused =
+                Refused::s3(action, format!("{}/{}", at.bucket.arn(), at.key), &self.transfer.source.account);
+            let grant = self.source.source_bucket();
+            let evidence = format!("{at} ({evidence})");
+            self.add_refusal(FindingKind::TagsUnreadable, problem, evidence, refused, grant).await;
+        }
+        Ok(())
+    }
+
+    /// Is an object's key one that the deployment's roles may use, and can S3 use it?
+    fn look_at_key(&mut self, seen: &Seen) {
+        let Some(key) = &seen.key else { return };
+        if self.source.keys.contains(key) {
+            return;
+        }
+        let mut named: Vec<&str> = self.source.keys.iter().map(KmsKeyArn::as_str).collect();
+        named.push(key.as_str());
+        let problem = format!("{} is encrypted with {key}, which this deployment was not told of", seen.at);
+        let remedy = format!("deploy the stack with SourceKmsKeyArns={}", named.join(","));
+        let account = &self.transfer.destination.account;
+        self.findings.add(Finding::new(FindingKind::KeyUnnamed, account, problem, remedy));
+    }
+
+    async fn look_at_read(&mut self, seen: &Seen, some_were_read: bool) -> Result<(), Error> {
+        let Seen { at, encryption, read, key, paying, .. } = seen;
+        let evidence = refusal(read.clone(), "read an object")?.filter(|words| a_grant_may_mend(words));
+        let Some(evidence) = evidence else { return Ok(()) };
+        if *paying {
+            let problem =
+                format!("s3://{} makes requesters pay; a copy that does not offer to is refused", at.bucket);
+            let remedy =
+                format!("account {} pays for the time of the transfer", self.transfer.source.account);
+            let account = &self.transfer.source.account;
+            let command = format!(
+                "aws s3api put-bucket-request-payment --bucket {} --request-payment-configuration Payer=BucketOwner",
+                at.bucket
+            );
+            let finding = Finding::new(FindingKind::RequesterPays, account, problem, remedy);
+            self.findings.add(Finding { evidence, command: Some(command), ..finding });
+            return Ok(());
+        }
+        if let Some(key) = denied_key(&evidence).or_else(|| key.clone()) {
+            let problem = format!("the batch role may not decrypt with {key}, which {at} is encrypted with");
+            let grant = self.source.source_key(&key);
+            self.add_key_refusal(&key, problem, evidence, grant).await;
+            return Ok(());
+        }
+        let account = &self.transfer.source.account;
+        let action = if at.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
+        let refused = Refused::s3(action, format!("{}/{}", at.bucket.arn(), at.key), account);
+        let (problem, grant) = (
+            format!("the batch role may not read objects of s3://{}", at.bucket),
+            self.source.source_bucket(),
+        );
+        let evidence = if some_were_read {
+            format!(
+                "{at} ({evidence}), though others can be read; an object that a third account wrote before ACLs were disabled stays that account's"
+            )
+        } else {
+            format!("{at} ({evidence})")
+        };
+        if encryption.as_deref().is_none_or(|encryption| encryption.ends_with("KMS")) {
+            self.expect_keys();
+        }
+        self.add_refusal(FindingKind::SourceUnreadable, problem, evidence, refused, grant).await;
+        Ok(())
+    }
+
+    /// Behind a bucket that lets nobody in, the keys can't be tried yet. They are asked for at once,
+    /// so that an administrator is bothered once.
+    fn expect_keys(&mut self) {
+        for key in self.source.keys.clone() {
+            let grant = self.source.source_key(&key);
+            let finding = Finding::new(
+                FindingKind::KeyForbidden,
+                &key.account(),
+                format!("the batch role will need to decrypt with {key}"),
+                key_remedy(&key, &grant),
+            );
+            self.findings.add(Finding { proven: false, grant: Some(grant), ..finding });
+        }
+    }
+
+    async fn probe(&self, object: &SourceObject) -> Seen {
+        let role = self.role;
+        let at = ObjectAt {
+            bucket: self.transfer.source.bucket.clone(),
+            key: object.key.clone(),
+            version: object.version.clone().filter(|_| self.transfer.versions),
+        };
+        let mut read = role.try_read(&at).await;
+        let refused = matches!(read, Err(AwsError::Forbidden(_) | AwsError::Refused(_)));
+        let mut key = None;
+        // A list names no keys. A HEAD tells them, and needs none: where it passes and the read does
+        // not, the key is what is missing.
+        if refused || object.encryption.as_deref().is_none_or(|encryption| encryption.ends_with("KMS")) {
+            match role.head(&at).await {
+                Ok(ObjectFacts { kms_key, .. }) => key = kms_key,
+                // Without its answer the bucket would be blamed.
+                Err(error @ AwsError::Transient(_)) if refused => read = Err(error),
+                Err(_) => {}
+            }
+        }
+        let paying = refused && key.is_none() && role.try_read_as_payer(&at).await.is_ok();
+        let tags = if self.transfer.destination.copies_tags() && !paying {
+            role.try_tags(&at).await
+        } else {
+            Ok(())
+        };
+        Seen { at, encryption: object.encryption.clone(), read, key, tags, paying }
+    }
+
+    pub(super) async fn add_key_refusal(
+        &mut self,
+        key: &KmsKeyArn,
+        problem: String,
+        evidence: String,
+        grant: Grant,
+    ) {
+        if let Some(finding) = unusable(key, &problem, &evidence) {
+            self.findings.add(finding);
+            return;
+        }
+        let refused = Refused::kms("kms:Decrypt", key);
+        self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await;
+    }
+}
+
+/// What a grant for a key takes of its account. The other account's AWS managed key can't be told
+/// from a key that nobody granted yet: KMS describes it to neither.
+pub(super) fn key_remedy(key: &KmsKeyArn, grant: &Grant) -> String {
+    format!(
+        "account {} adds the statement below to {}; if that is the AWS managed key aws/s3 no policy can open it, and its objects have to be encrypted anew under a customer managed key",
+        key.account(),
+        grant.place
+    )
+}
+
+/// A key that is disabled or on its way out, whoever may use it.
+pub(super) fn unusable(key: &KmsKeyArn, problem: &str, evidence: &str) -> Option<Finding> {
+    let says = |words: &[&str]| words.iter().any(|words| evidence.contains(words));
+    let (remedy, verb) = if says(&["pending deletion", "PendingDeletion"]) {
+        (
+            format!("account {} cancels the deletion of {key} and enables it", key.account()),
+            "cancel-key-deletion",
+        )
+    } else if says(&["KMS.Disabled", "is disabled", "Disabled", "KMSInvalidState"]) {
+        (format!("account {} enables {key} again", key.account()), "enable-key")
+    } else {
+        return None;
+    };
+    let command = format!("aws kms {verb} --region {} --key-id {key}", key.region());
+    let finding = Finding::new(FindingKind::KeyUnusable, &key.account(), problem.to_owned(), remedy);
+    Some(Finding { evidence: evidence.to_owned(), command: Some(command), ..finding })
+}
+
+/// Whether a refusal has to do with permissions. A listing tells neither SSE-C nor the archive
+/// tiers of INTELLIGENT_TIERING; such objects no policy can open, and the job's report tells of
+/// them.
+fn a_grant_may_mend(evidence: &str) -> bool {
+    !["InvalidObjectState", "object's storage class", "object's access tier", "Server Side Encryption"]
+        .iter()
+        .any(|words| evidence.contains(words))
+}
+
+/// What the probes of one object met.
+struct Seen {
+    at: ObjectAt,
+    encryption: Option<String>,
+    read: AwsResult<()>,
+    key: Option<KmsKeyArn>,
+    tags: AwsResult<()>,
+    /// Whether it can be read by who offers to pay.
+    paying: bool,
+}

@@ -1,0 +1,498 @@
+//! The destination: would everything the job writes be taken, and are the roles of the deployment
+//! as the template made them?
+//!
+//! A probe begins an upload, which not every policy treats as it will treat a copy or a report; so
+//! the policies of our own buckets are also asked, statement by statement.
+
+use super::cause::{Refused, denied_key};
+use super::source::unusable;
+use super::{Error, Look, refusal, refusal_of_bucket};
+use crate::finding::{Cause, Exemption, Finding, FindingKind, Severity};
+use crate::id::{BucketName, KmsKeyArn, RoleArn};
+use crate::layout::Layout;
+use crate::plan::{ManifestLocation, Plan};
+use crate::policy::document::PolicyDocument;
+use crate::policy::evaluate::{Evaluation, Known, Principal, Question, StatementRef, Truth, evaluate};
+use crate::policy::review::sparing;
+use crate::policy::role::{BATCH_OPERATIONS, trust};
+use crate::policy::source::quoted;
+use crate::policy::{Grant, Place};
+use crate::ports::{
+    AwsError, BucketSettings, InspectAccount, KeyFacts, ObjectAt, Probe, ReadObjects, Simulated, WriteProbe,
+};
+
+/// What is written where.
+struct Target {
+    kind: FindingKind,
+    doing: &'static str,
+    probe: WriteProbe,
+    /// What S3 tells a bucket's policy of a write, in every way it may come.
+    told: Vec<Vec<(&'static str, Known)>>,
+}
+
+impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
+    /// Where the copies and the completion reports go.
+    pub(super) async fn look_at_targets(&mut self) -> Result<(), Error> {
+        for target in [self.copies(), self.reports()] {
+            let bucket = &target.probe.bucket;
+            let Some(settings) = self.settings(bucket).await? else { continue };
+            if target.kind == FindingKind::DestinationUnwritable {
+                self.warn_of(bucket, &settings);
+            }
+            let explained = self.look_at_policy(&target, settings.policy.as_deref());
+            let outcome = self.role.try_write(&target.probe).await;
+            let Some(evidence) = refusal_of_bucket(outcome, target.doing, bucket)? else { continue };
+            if let Some(key) = denied_key(&evidence) {
+                self.add_destination_key(&key, evidence).await;
+            } else if !explained {
+                self.add_unwritable(&target, evidence).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn copies(&self) -> Target {
+        let destination = &self.transfer.destination;
+        let probe_key = format!(".brigade-probe-{}", self.transfer.name);
+        let key = match destination.prefix.as_str() {
+            "" => probe_key,
+            prefix => format!("{prefix}/{probe_key}"),
+        };
+        let known =
+            |value: Option<&str>| value.map_or(Known::Absent, |value| Known::Values(vec![value.to_owned()]));
+        let kms_key = destination.kms_key.as_ref().map(KmsKeyArn::as_str);
+        Target {
+            kind: FindingKind::DestinationUnwritable,
+            doing: "write copies to",
+            told: vec![vec![
+                ("s3:x-amz-server-side-encryption", known(kms_key.map(|_| "aws:kms"))),
+                ("s3:x-amz-server-side-encryption-aws-kms-key-id", known(kms_key)),
+                ("s3:x-amz-acl", known(destination.acl.map(crate::transfer::CannedAcl::as_str))),
+                ("s3:x-amz-storage-class", known(Some(destination.storage_class.as_str()))),
+            ]],
+            probe: WriteProbe {
+                bucket: destination.bucket.clone(),
+                key,
+                kms_key: destination.kms_key.clone(),
+                tags: destination.writes_tags(),
+                acl: destination.acl,
+            },
+        }
+    }
+
+    /// Reports are always written with SSE-S3. Whether that is said with a header is not documented.
+    fn reports(&self) -> Target {
+        let encryption = |known| {
+            vec![
+                ("s3:x-amz-server-side-encryption", known),
+                ("s3:x-amz-server-side-encryption-aws-kms-key-id", Known::Absent),
+                ("s3:x-amz-acl", Known::Absent),
+            ]
+        };
+        let reports = Layout::of(&self.transfer.name).reports();
+        Target {
+            kind: FindingKind::ReportUnwritable,
+            doing: "write completion reports to",
+            told: vec![encryption(Known::Absent), encryption(Known::Values(vec!["AES256".to_owned()]))],
+            probe: WriteProbe {
+                bucket: self.transfer.report_bucket.clone(),
+                key: format!("{reports}/.brigade-probe-{}", self.transfer.name),
+                kms_key: None,
+                tags: false,
+                acl: None,
+            },
+        }
+    }
+
+    async fn settings(&mut self, bucket: &BucketName) -> Result<Option<BucketSettings>, Error> {
+        match self.account.settings(bucket).await {
+            Ok(settings) => Ok(Some(settings)),
+            Err(AwsError::NotFound(words)) => {
+                Err(Error::NoSuchBucket { what: format!("bucket {bucket}"), words })
+            }
+            Err(error @ AwsError::Transient(_)) => {
+                Err(Error::Aws { doing: format!("read the settings of bucket {bucket}"), error })
+            }
+            // The probe counts; what it can't meet stays unknown.
+            Err(AwsError::Forbidden(words) | AwsError::Refused(words) | AwsError::Conflict(words)) => {
+                let account = &self.target.account;
+                let problem = format!("the settings of bucket {bucket} can't be read");
+                let remedy =
+                    "what its policy says of copies and reports shows only when the job runs".to_owned();
+                let finding = Finding::new(FindingKind::SettingsUnreadable, account, problem, remedy);
+                self.findings.add(Finding { severity: Severity::Warns, evidence: words, ..finding });
+                Ok(Some(BucketSettings { versioned: true, ..BucketSettings::default() }))
+            }
+        }
+    }
+
+    fn warn_of(&mut self, bucket: &BucketName, settings: &BucketSettings) {
+        let mut warn = |kind, problem: String, remedy: &str| {
+            let finding = Finding::new(kind, &self.target.account, problem, remedy.to_owned());
+            self.findings.add(Finding { severity: Severity::Warns, proven: false, ..finding });
+        };
+        if !settings.versioned {
+            warn(
+                FindingKind::CopiesOverwrite,
+                format!("bucket {bucket} keeps no versions: a copy replaces the object that has its key"),
+                "turn versioning on, or choose a destination.prefix that nothing uses",
+            );
+        }
+        if settings.acls {
+            warn(
+                FindingKind::AclsCount,
+                format!("ACLs count in bucket {bucket}: others may own objects in it, or be let in by them"),
+                "disable them (Object Ownership: bucket owner enforced); copies belong to this account either way",
+            );
+        }
+        if let Some(lock) = &settings.default_lock {
+            warn(
+                FindingKind::CopiesLocked,
+                format!("bucket {bucket} locks new objects by default ({lock})"),
+                "copies can't be deleted before that; change the default if that is not meant",
+            );
+        }
+    }
+
+    /// Asks the policy of one of our buckets about each write. Answers whether a statement refuses.
+    fn look_at_policy(&mut self, target: &Target, policy: Option<&str>) -> bool {
+        let Some(policy) = policy.and_then(|text| PolicyDocument::parse(text).ok()) else {
+            return false;
+        };
+        let resource = format!("{}/{}", target.probe.bucket.arn(), target.probe.key);
+        let mut actions = vec!["s3:PutObject"];
+        if target.probe.tags {
+            actions.push("s3:PutObjectTagging");
+        }
+        if target.probe.acl.is_some() {
+            actions.push("s3:PutObjectAcl");
+        }
+        let mut refused = false;
+        for action in actions {
+            let answers: Vec<Evaluation> = target
+                .told
+                .iter()
+                .map(|told| {
+                    let mut question = self.question(action, &resource);
+                    let told = told.iter().map(|(key, known)| (key.to_lowercase(), known.clone()));
+                    question.context.extend(told);
+                    evaluate(&policy, &question)
+                })
+                .collect();
+            let always = answers.iter().all(|answer| !answer.denied_by.is_empty());
+            let certain = answers.iter().find_map(|answer| answer.denied_by.first());
+            let perhaps = answers.iter().find_map(|answer| answer.maybe_denied_by.first());
+            let Some(statement) = certain.or(perhaps) else { continue };
+            let may = if always { "refuses" } else { "may refuse" };
+            let problem = format!(
+                "the policy of bucket {} {may} what {} {} it",
+                target.probe.bucket,
+                if target.kind == FindingKind::ReportUnwritable {
+                    "Batch Operations does to"
+                } else {
+                    "the batch role does to"
+                },
+                target.doing,
+            );
+            let role = self.source.role.clone();
+            let mut finding =
+                self.of_statement(target.kind, problem, &target.probe.bucket, &policy, statement, &role);
+            if !always {
+                finding.severity = Severity::Warns;
+            }
+            refused |= always;
+            self.findings.add(finding);
+        }
+        refused
+    }
+
+    /// A question that the batch role asks, of a policy of our own account.
+    fn question<'q>(&self, action: &'q str, resource: &'q str) -> Question<'q> {
+        let is = |value: &str| Known::Values(vec![value.to_owned()]);
+        let known = [
+            ("aws:securetransport", is("true")),
+            ("s3:tlsversion", is("1.2")),
+            ("s3:objectcreationoperation", is("true")),
+            ("aws:resourceaccount", is(self.target.account.as_str())),
+            ("aws:sourcevpce", Known::Absent),
+            ("aws:sourcevpc", Known::Absent),
+            ("aws:vpcsourceip", Known::Absent),
+            ("s3:if-none-match", Known::Absent),
+            ("s3:if-match", Known::Absent),
+        ];
+        Question {
+            principal: Principal::Role(self.source.role.clone()),
+            action,
+            resource,
+            context: known.map(|(key, known)| (key.to_owned(), known)).into(),
+        }
+    }
+
+    /// A statement that refuses, and how it would read if it spared the role.
+    fn of_statement(
+        &self,
+        kind: FindingKind,
+        problem: String,
+        bucket: &BucketName,
+        policy: &PolicyDocument,
+        by: &StatementRef,
+        role: &RoleArn,
+    ) -> Finding {
+        let account = &self.target.account;
+        let place = Place::BucketPolicy(bucket.clone());
+        let statement =
+            policy.statements().nth(by.index).map(|found| found.value.clone()).unwrap_or_default();
+        let name = match by.sid.as_deref() {
+            Some(sid) if !sid.is_empty() => sid.to_owned(),
+            _ => (by.index + 1).to_string(),
+        };
+        let remedy = format!("account {account} lets statement {name} of {place} spare {role}");
+        let words = ["brigade", "grants", "exempt", "--role", role.as_str(), "--account", account.as_str()];
+        let words = words.into_iter().chain(["--bucket", bucket.as_str(), "--statement", &name]);
+        let command = words.map(quoted).collect::<Vec<_>>().join(" ");
+        let instead = sparing(&statement, role);
+        let exemption = Exemption { account: account.clone(), place, statement, instead };
+        Finding {
+            proven: false,
+            cause: Some(Cause::ExplicitDeny),
+            evidence: by.to_string(),
+            command: Some(command),
+            exemption: Some(exemption),
+            ..Finding::new(kind, account, problem, remedy)
+        }
+    }
+
+    async fn add_unwritable(&mut self, target: &Target, evidence: String) {
+        let bucket = &target.probe.bucket;
+        let resource = format!("{}/{}", bucket.arn(), target.probe.key);
+        let action = if evidence.contains("s3:PutObjectTagging") {
+            "s3:PutObjectTagging"
+        } else if evidence.contains("s3:PutObjectAcl") {
+            "s3:PutObjectAcl"
+        } else {
+            "s3:PutObject"
+        };
+        let problem = format!("the batch role may not {} s3://{bucket}", target.doing);
+        let refused = Refused::s3(action, resource, &self.target.account);
+        let grant = self.own_bucket(bucket, action);
+        self.add_refusal(target.kind, problem, evidence, refused, grant).await;
+    }
+
+    /// What the policy of one of our own buckets would have to allow, where it counts at all.
+    fn own_bucket(&self, bucket: &BucketName, action: &str) -> Grant {
+        let policy = self.target.batch_role(&self.source);
+        let arn = bucket.arn();
+        let statement = policy.into_iter().find(|statement| {
+            statement.action.iter().any(|allowed| allowed == action)
+                && statement.resource.iter().any(|resource| resource.starts_with(&arn))
+        });
+        Grant {
+            account: self.target.account.clone(),
+            place: Place::RolePolicy(self.source.role.clone()),
+            statements: statement.into_iter().collect(),
+        }
+    }
+
+    /// The key that refused a write: the one that was asked for, or the bucket's default.
+    async fn add_destination_key(&mut self, key: &KmsKeyArn, evidence: String) {
+        let bucket = self.target.bucket.clone();
+        let problem = format!("the batch role may not encrypt with {key}");
+        if let Some(finding) = unusable(key, &problem, &evidence) {
+            return self.findings.add(finding);
+        }
+        if self.target.kms_key.as_ref() == Some(key) {
+            let grant = self.target.destination_key(&self.source.role, key);
+            let refused = Refused::kms("kms:GenerateDataKey", key);
+            return self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await;
+        }
+        let problem = format!("{problem}, which bucket {bucket} encrypts with by default");
+        let remedy = format!("deploy the stack with DestinationKmsKeyArn={key}");
+        let finding = Finding::new(FindingKind::KeyForbidden, &self.target.account, problem, remedy);
+        self.findings.add(Finding { evidence, ..finding });
+    }
+
+    /// Can S3 encrypt with the key that the copies are to have?
+    pub(super) async fn look_at_destination_key(&mut self) -> Result<(), Error> {
+        let Some(key) = self.target.kms_key.clone() else { return Ok(()) };
+        let facts = match self.account.key(&key).await {
+            Ok(facts) => facts,
+            Err(error @ AwsError::Transient(_)) => {
+                return Err(Error::Aws { doing: format!("describe {key}"), error });
+            }
+            Err(AwsError::NotFound(evidence)) => {
+                let problem = format!("there is no key {key}");
+                let remedy = "deploy the stack with the ARN of a key that exists".to_owned();
+                let finding = Finding::new(FindingKind::KeyUnusable, &self.target.account, problem, remedy);
+                self.findings.add(Finding { evidence, ..finding });
+                return Ok(());
+            }
+            // The probe tells whether it can be used.
+            Err(AwsError::Forbidden(_) | AwsError::Refused(_) | AwsError::Conflict(_)) => return Ok(()),
+        };
+        let KeyFacts { state, aws_managed, symmetric } = facts;
+        if state != "Enabled" {
+            let problem = format!("the batch role may not encrypt with {key}");
+            let evidence = format!("the key's state is {state}");
+            let known = unusable(&key, &problem, &evidence);
+            let other = || Finding {
+                evidence: evidence.clone(),
+                ..Finding::new(
+                    FindingKind::KeyUnusable,
+                    &key.account(),
+                    problem.clone(),
+                    format!("account {} brings {key} into the state Enabled", key.account()),
+                )
+            };
+            self.findings.add(known.unwrap_or_else(other));
+        }
+        let other_accounts = aws_managed && key.account() != self.target.account;
+        if !symmetric || other_accounts {
+            let why = if symmetric { "is AWS's own key of another account" } else { "is asymmetric" };
+            let problem = format!("S3 can't encrypt the copies with {key}, which {why}");
+            let remedy = "deploy the stack with a symmetric, customer managed key".to_owned();
+            self.findings.add(Finding::new(FindingKind::KeyUnusable, &self.target.account, problem, remedy));
+        }
+        Ok(())
+    }
+
+    /// The manifest that the job will be created from, as both its readers.
+    pub(super) async fn look_at_manifest(&mut self, plan: &Plan) -> Result<(), Error> {
+        let Some(ManifestLocation { bucket, key, .. }) = &plan.manifest else {
+            return Ok(());
+        };
+        let at = ObjectAt::new(bucket, key.clone());
+        let role = self.source.role.clone();
+        let Some(evidence) = refusal(self.role.try_read(&at).await, "read the copy manifest")? else {
+            return Ok(());
+        };
+        let problem = format!("the batch role may not read the copy manifest in s3://{bucket}");
+        let Some(settings) = self.settings(bucket).await? else { return Ok(()) };
+        let resource = format!("{}/{key}", bucket.arn());
+        if let Some(finding) = self.denied_reading(
+            FindingKind::ManifestUnreadable,
+            &problem,
+            bucket,
+            &settings,
+            &resource,
+            &role,
+        ) {
+            self.findings.add(Finding { proven: true, ..finding });
+            return Ok(());
+        }
+        let refused = Refused::s3("s3:GetObject", resource, &self.target.account);
+        let grant = self.own_bucket(bucket, "s3:GetObject");
+        self.add_refusal(FindingKind::ManifestUnreadable, problem, evidence, refused, grant).await;
+        Ok(())
+    }
+
+    fn denied_reading(
+        &self,
+        kind: FindingKind,
+        problem: &str,
+        bucket: &BucketName,
+        settings: &BucketSettings,
+        resource: &str,
+        role: &RoleArn,
+    ) -> Option<Finding> {
+        let policy = PolicyDocument::parse(settings.policy.as_deref()?).ok()?;
+        let mut question = self.question("s3:GetObject", resource);
+        question.principal = Principal::Role(role.clone());
+        let answer = evaluate(&policy, &question);
+        let by = answer.denied_by.first()?;
+        Some(self.of_statement(kind, problem.to_owned(), bucket, &policy, by, role))
+    }
+
+    /// May Batch Operations assume the batch role? The probes assume it as somebody else.
+    pub(super) async fn look_at_batch_role(&mut self) -> Result<(), Error> {
+        let role = self.source.role.clone();
+        let trusted = match self.account.trust(&role).await {
+            Ok(trusted) => trusted,
+            Err(error @ (AwsError::Transient(_) | AwsError::NotFound(_))) => {
+                return Err(Error::Aws { doing: format!("read the trust policy of {role}"), error });
+            }
+            Err(AwsError::Forbidden(_) | AwsError::Refused(_) | AwsError::Conflict(_)) => return Ok(()),
+        };
+        let policy = PolicyDocument::parse(&trusted).map_err(|error| Error::Unreadable {
+            at: format!("the trust policy of {role}"),
+            problem: error.to_string(),
+        })?;
+        let answer = evaluate(
+            &policy,
+            &Question {
+                principal: Principal::Service(BATCH_OPERATIONS.to_owned()),
+                action: "sts:AssumeRole",
+                resource: role.as_str(),
+                context: std::collections::BTreeMap::new(),
+            },
+        );
+        if answer.allowed() != Truth::No {
+            return Ok(());
+        }
+        let account = &self.target.account;
+        let problem = format!("Batch Operations may not assume {role}");
+        let remedy = format!(
+            "account {account} updates the stack; the role's trust policy then has the statement below"
+        );
+        let finding = Finding::new(FindingKind::RoleUnassumable, account, problem, remedy);
+        let statements = trust(&[]).into_iter().take(1).collect();
+        let grant = Grant { account: account.clone(), place: Place::RoleTrust(role), statements };
+        let evidence = answer.denied_by.first().map_or_else(
+            || format!("no statement of its trust policy names {BATCH_OPERATIONS}"),
+            ToString::to_string,
+        );
+        self.findings.add(Finding { proven: false, evidence, grant: Some(grant), ..finding });
+        Ok(())
+    }
+
+    /// May the role that creates the job do so, and read its manifest as AWS asks? Nothing can act
+    /// as that role to prove it, so its policies and the bucket's are asked.
+    pub(super) async fn look_at_creator(&mut self, plan: Option<&Plan>) -> Result<(), Error> {
+        let creator = self.transfer.creator_role.clone();
+        let manifest = plan.and_then(|plan| plan.manifest.as_ref());
+        for statement in self.target.creator(&self.source.role) {
+            for action in &statement.action {
+                let resource = match (statement.sid.as_str(), manifest) {
+                    ("ReadManifest", Some(at)) => format!("{}/{}", at.bucket.arn(), at.key),
+                    _ => statement.resource.first().cloned().unwrap_or_default(),
+                };
+                let answer = self.account.simulate(&creator, action, &resource, &[]).await;
+                let place = match answer {
+                    // Without an answer the creation of the job will tell.
+                    Ok(Simulated::Allowed) | Err(_) => continue,
+                    Ok(Simulated::OutOfBounds) => Some(Place::PermissionsBoundary(creator.clone())),
+                    Ok(Simulated::NotAllowed) => Some(Place::RolePolicy(creator.clone())),
+                    Ok(Simulated::Denied | Simulated::OrganizationForbids) => None,
+                };
+                let account = &self.target.account;
+                let problem = format!("{creator}, which creates the jobs, may not do {action}");
+                let remedy = match &place {
+                    Some(place) => {
+                        format!("account {account} updates the stack, or adds the statement below to {place}")
+                    }
+                    None => format!(
+                        "account {account} removes what denies it from its policies, or from the organization's"
+                    ),
+                };
+                let finding = Finding::new(FindingKind::CreatorForbidden, account, problem, remedy);
+                let statements = vec![statement.clone()];
+                let grant = place.map(|place| Grant { account: account.clone(), place, statements });
+                self.findings.add(Finding { proven: false, grant, ..finding });
+            }
+        }
+        let Some(ManifestLocation { bucket, key, .. }) = manifest else { return Ok(()) };
+        let Some(settings) = self.settings(bucket).await? else { return Ok(()) };
+        let resource = format!("{}/{key}", bucket.arn());
+        let problem =
+            format!("{creator}, which creates the jobs, may not read the copy manifest in s3://{bucket}");
+        let found = self.denied_reading(
+            FindingKind::CreatorForbidden,
+            &problem,
+            bucket,
+            &settings,
+            &resource,
+            &creator,
+        );
+        found.into_iter().for_each(|finding| self.findings.add(finding));
+        Ok(())
+    }
+}

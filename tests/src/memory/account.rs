@@ -1,0 +1,123 @@
+//! How accounts are set up: Regions, settings, trust, and what a policy simulator would answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use brigade::id::{BucketName, KmsKeyArn, Region, RoleArn};
+use brigade::ports::{
+    AwsError, AwsResult, BucketSettings, InspectAccount, KeyFacts, ObjectAt, Probe, Simulated, WriteProbe,
+};
+use serde_json::json;
+
+use super::{View, World};
+
+/// What differs from an ordinary account.
+#[derive(Debug, Default)]
+pub(super) struct Setup {
+    regions: BTreeMap<BucketName, Region>,
+    settings: BTreeMap<BucketName, BucketSettings>,
+    keys: BTreeMap<KmsKeyArn, KeyFacts>,
+    distrusted: bool,
+    simulated: BTreeMap<(RoleArn, String), Simulated>,
+    pub(super) paying: BTreeSet<BucketName>,
+}
+
+impl World {
+    /// Puts a bucket into another Region than us-east-1.
+    pub fn move_bucket(&self, bucket: &BucketName, region: &str) {
+        let region = region.parse().expect("a Region");
+        self.state().setup.regions.insert(bucket.clone(), region);
+    }
+
+    /// Sets one of our buckets up otherwise. A policy that is set here is only told, not enforced.
+    pub fn set_up(&self, bucket: &BucketName, settings: BucketSettings) {
+        self.state().setup.settings.insert(bucket.clone(), settings);
+    }
+
+    /// Makes a key other than an enabled one of our own.
+    pub fn make_key(&self, key: &KmsKeyArn, facts: KeyFacts) {
+        self.state().setup.keys.insert(key.clone(), facts);
+    }
+
+    /// Takes Batch Operations out of the batch role's trust policy.
+    pub fn distrust_batch_operations(&self) {
+        self.state().setup.distrusted = true;
+    }
+
+    /// What the policy simulator answers for an action of a role; it allows everything else.
+    pub fn simulate(&self, role: &RoleArn, action: &str, answer: Simulated) {
+        self.state().setup.simulated.insert((role.clone(), action.to_owned()), answer);
+    }
+
+    /// Makes the requesters of a bucket pay.
+    pub fn make_requesters_pay(&self, bucket: &BucketName) {
+        self.state().setup.paying.insert(bucket.clone());
+    }
+}
+
+impl Probe for View {
+    async fn try_write(&self, probe: &WriteProbe) -> AwsResult<()> {
+        let state = self.world.state();
+        state.allow(self.who, "s3:PutObject", &probe.bucket, Some(&probe.key))?;
+        if probe.tags {
+            state.allow(self.who, "s3:PutObjectTagging", &probe.bucket, Some(&probe.key))?;
+        }
+        if probe.acl.is_some() {
+            state.allow(self.who, "s3:PutObjectAcl", &probe.bucket, Some(&probe.key))?;
+        }
+        match &probe.kms_key {
+            Some(key) => state.allow_key(self.who, "kms:GenerateDataKey", key),
+            None => Ok(()),
+        }
+    }
+
+    async fn try_read_as_payer(&self, at: &ObjectAt) -> AwsResult<()> {
+        self.world.state().get_paid(self.who, at).map(|_| ())
+    }
+
+    async fn region(&self, bucket: &BucketName) -> AwsResult<Region> {
+        let state = self.world.state();
+        if !state.buckets.contains_key(bucket) {
+            return Err(AwsError::NotFound("NoSuchBucket: The specified bucket does not exist".to_owned()));
+        }
+        let ordinary = || "us-east-1".parse().expect("a Region");
+        Ok(state.setup.regions.get(bucket).cloned().unwrap_or_else(ordinary))
+    }
+}
+
+impl InspectAccount for View {
+    async fn settings(&self, bucket: &BucketName) -> AwsResult<BucketSettings> {
+        let state = self.world.state();
+        let Some(found) = state.buckets.get(bucket) else {
+            return Err(AwsError::NotFound("NoSuchBucket: The specified bucket does not exist".to_owned()));
+        };
+        let ordinary = || BucketSettings { versioned: found.versioned, ..BucketSettings::default() };
+        Ok(state.setup.settings.get(bucket).cloned().unwrap_or_else(ordinary))
+    }
+
+    async fn key(&self, key: &KmsKeyArn) -> AwsResult<KeyFacts> {
+        let ordinary = || KeyFacts { state: "Enabled".to_owned(), aws_managed: false, symmetric: true };
+        Ok(self.world.state().setup.keys.get(key).cloned().unwrap_or_else(ordinary))
+    }
+
+    async fn trust(&self, _role: &RoleArn) -> AwsResult<String> {
+        let state = self.world.state();
+        let principal = if state.setup.distrusted {
+            json!({ "Service": "lambda.amazonaws.com" })
+        } else {
+            json!({ "Service": "batchoperations.s3.amazonaws.com" })
+        };
+        let statement = json!({ "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole" });
+        Ok(json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string())
+    }
+
+    async fn simulate(
+        &self,
+        role: &RoleArn,
+        action: &str,
+        _resource: &str,
+        _context: &[(&str, &str)],
+    ) -> AwsResult<Simulated> {
+        let asked = (role.clone(), action.to_owned());
+        Ok(self.world.state().setup.simulated.get(&asked).copied().unwrap_or(Simulated::Allowed))
+    }
+}

@@ -1,0 +1,171 @@
+//! The template's roles are what the policy model derives, for every way a stack can be deployed.
+
+use std::path::Path;
+
+use brigade::policy::Statement;
+use brigade::policy::role::{TargetAccess, trust};
+use brigade::policy::source::{ListAccess, SourceAccess};
+use serde_json::{Value, json};
+use tests::scene::id;
+use tests::template::{Stack, read};
+
+const SOURCE_KEY: &str = "arn:aws:kms:eu-west-1:111111111111:key/aaaa";
+const OTHER_KEY: &str = "arn:aws:kms:eu-west-1:111111111111:key/bbbb";
+const DESTINATION_KEY: &str = "arn:aws:kms:us-east-1:222222222222:key/cccc";
+const BATCH_ROLE: &str = "arn:aws:iam::222222222222:role/brigade-batch";
+
+fn template() -> Value {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml"));
+    read(&text.expect("template.yaml")).expect("a template")
+}
+
+/// One way to deploy: a bit for each parameter that may be left out.
+#[derive(Clone, Copy, Debug)]
+struct Deployed(u8);
+
+impl Deployed {
+    fn all() -> impl Iterator<Item = Self> {
+        (0..1 << 7).map(Self)
+    }
+
+    fn has(self, bit: u8) -> bool {
+        self.0 & (1 << bit) != 0
+    }
+
+    fn stack(self, template: &Value) -> Stack {
+        let given = |bit, value: Value, none: Value| if self.has(bit) { value } else { none };
+        let keys = [SOURCE_KEY, OTHER_KEY];
+        Stack::new(
+            template,
+            &[
+                ("SourceAccountId", json!("111111111111")),
+                ("SourceBucket", json!("photos")),
+                ("DestinationBucket", json!("archive")),
+                ("SourceRegion", given(0, json!("eu-west-1"), json!(""))),
+                ("SourceKmsKeyArns", given(1, json!(keys), json!([""]))),
+                ("ManifestBucket", given(2, json!("lists"), json!(""))),
+                ("DestinationPrefix", given(3, json!("incoming"), json!(""))),
+                ("DestinationKmsKeyArn", given(4, json!(DESTINATION_KEY), json!(""))),
+                ("DestinationAcl", given(5, json!("bucket-owner-full-control"), json!(""))),
+                ("ReportBucket", given(6, json!("reports"), json!(""))),
+            ],
+        )
+    }
+
+    /// The widest need that such a deployment may be asked for.
+    fn access(self) -> (SourceAccess, TargetAccess) {
+        let keys = if self.has(1) { vec![id(SOURCE_KEY), id(OTHER_KEY)] } else { Vec::new() };
+        let source = SourceAccess {
+            role: id(BATCH_ROLE),
+            account: id("111111111111"),
+            bucket: id("photos"),
+            region: id(if self.has(0) { "eu-west-1" } else { "us-east-1" }),
+            prefix: String::new(),
+            keys,
+            versions: true,
+            tags: true,
+            restore: false,
+            lists: self.has(2).then(|| ListAccess { bucket: id("lists"), key: None, delivered: false }),
+            expires: None,
+        };
+        let target = TargetAccess {
+            account: id("222222222222"),
+            bucket: id("archive"),
+            region: id("us-east-1"),
+            prefix: if self.has(3) { "incoming" } else { "" }.to_owned(),
+            kms_key: self.has(4).then(|| id(DESTINATION_KEY)),
+            tags: true,
+            acl: self.has(5),
+            multipart: false,
+            work_bucket: id("workbucket"),
+            report_bucket: id(if self.has(6) { "reports" } else { "workbucket" }),
+        };
+        (source, target)
+    }
+}
+
+/// Lists in place of single values, in the order that says nothing.
+fn normal(statements: &Value) -> Vec<Value> {
+    let list = |value: &Value| {
+        let mut items = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+        items.sort_by_key(Value::to_string);
+        Value::Array(items)
+    };
+    let mut statements = statements.as_array().cloned().unwrap_or_default();
+    for statement in &mut statements {
+        for member in ["Action", "Resource"] {
+            if let Some(value) = statement.get(member) {
+                statement[member] = list(value);
+            }
+        }
+        if let Some(arns) = statement["Principal"].get("AWS") {
+            statement["Principal"]["AWS"] = list(arns);
+        }
+    }
+    statements.sort_by_key(|statement| statement["Sid"].to_string());
+    for statement in &mut statements {
+        if let Some(map) = statement.as_object_mut() {
+            map.retain(|_, value| !value.is_null());
+        }
+    }
+    statements
+}
+
+fn derived(statements: &[Statement]) -> Vec<Value> {
+    normal(&json!(statements))
+}
+
+fn own_policy(stack: &Stack, role: &str) -> Value {
+    stack.properties(role)["Policies"][0]["PolicyDocument"]["Statement"].clone()
+}
+
+#[test]
+fn the_batch_role_is_what_the_model_derives() {
+    let template = template();
+    for deployed in Deployed::all() {
+        let (source, target) = deployed.access();
+        let written = own_policy(&deployed.stack(&template), "BatchRole");
+        assert_eq!(normal(&written), derived(&target.batch_role(&source)), "{deployed:?}");
+    }
+}
+
+#[test]
+fn the_batch_role_trusts_the_service_and_three_functions() {
+    let stack = Deployed(0).stack(&template());
+    let functions = ["check-inventory", "generate-manifest", "validate-permissions"];
+    let arns: Vec<_> = ["CheckInventoryRole", "GenerateManifestRole", "ValidatePermissionsRole"]
+        .map(|role| id(&format!("arn:aws:iam::222222222222:role/{role}")))
+        .into();
+    assert_eq!(arns.len(), functions.len());
+    let written = &stack.properties("BatchRole")["AssumeRolePolicyDocument"]["Statement"];
+    assert_eq!(normal(written), derived(&trust(&arns)));
+}
+
+#[test]
+fn the_creator_is_what_the_model_derives() {
+    let template = template();
+    for deployed in Deployed::all() {
+        let (_, target) = deployed.access();
+        let mut written = own_policy(&deployed.stack(&template), "CreateJobRole");
+        // Every function writes its own log.
+        written.as_array_mut().expect("statements").retain(|statement| statement["Sid"] != "WriteLogs");
+        assert_eq!(normal(&written), derived(&target.creator(&id(BATCH_ROLE))), "{deployed:?}");
+    }
+}
+
+/// S3's delivery of inventories into the work bucket is granted in the same words as into a bucket
+/// of the source's account.
+#[test]
+fn the_work_bucket_takes_inventories_as_the_model_says() {
+    let stack = Deployed(0).stack(&template());
+    let written = stack.properties("WorkBucketPolicy")["PolicyDocument"]["Statement"].clone();
+    let written = written.as_array().expect("statements");
+    let written = written.iter().find(|statement| statement["Sid"] == "InventoriesOfTheSource");
+    let (source, _) = Deployed(0).access();
+    let list = ListAccess { bucket: id("workbucket"), key: None, delivered: true };
+    let grant = source.list_bucket(&list);
+    let mut delivery = grant.statements[2].clone();
+    delivery.sid = "InventoriesOfTheSource".to_owned();
+    delivery.resource = vec!["arn:aws:s3:::workbucket/inventory/*".to_owned()];
+    assert_eq!(normal(&json!([written])), derived(&[delivery]));
+}
