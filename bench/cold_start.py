@@ -59,6 +59,8 @@ ENVIRONMENT = {
     "WORK_BUCKET": "work",
     "REPORT_BUCKET": "work",
     "BATCH_ROLE_ARN": "arn:aws:iam::222222222222:role/brigade-batch",
+    "CREATE_JOB_ROLE_ARN": "arn:aws:iam::222222222222:role/brigade-create-job",
+    "DESTINATION_ACL": "",
     "TOPIC_ARN": "arn:aws:sns:us-east-1:222222222222:brigade",
     "DECIDE_FUNCTION": "brigade-decide",
 }

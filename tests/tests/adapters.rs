@@ -22,7 +22,7 @@ fn variable(name: &str) -> Option<String> {
         "DESTINATION_BUCKET" => "role-store",
         "WORK_BUCKET" => "own-store",
         "REPORT_BUCKET" => "unlistable",
-        "BATCH_ROLE_ARN" => "arn:aws:iam::222222222222:role/conformance",
+        "BATCH_ROLE_ARN" | "CREATE_JOB_ROLE_ARN" => "arn:aws:iam::222222222222:role/conformance",
         _ => "",
     };
     Some(value.to_owned())

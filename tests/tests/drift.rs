@@ -109,7 +109,7 @@ fn the_template_sets_what_the_functions_read() {
         let value = match name {
             "ACCOUNT_ID" | "SOURCE_ACCOUNT_ID" => "222222222222",
             "AWS_REGION" | "SOURCE_REGION" => "us-east-1",
-            "BATCH_ROLE_ARN" => "arn:aws:iam::222222222222:role/batch",
+            "BATCH_ROLE_ARN" | "CREATE_JOB_ROLE_ARN" => "arn:aws:iam::222222222222:role/batch",
             name if name.ends_with("_BUCKET") => "bucket",
             _ => "",
         };
@@ -126,8 +126,9 @@ fn the_template_sets_what_the_functions_read() {
 }
 
 /// What a main asks for, and the action its role needs for it.
-const PORTS: [(&str, &str); 5] = [
+const PORTS: [(&str, &str); 6] = [
     (".role_store()", "sts:AssumeRole"),
+    (".account()", "iam:SimulatePrincipalPolicy"),
     (".topic()", "sns:Publish"),
     (".batch_operations()", "s3:DescribeJob"),
     (".step_functions()", "states:SendTaskSuccess"),

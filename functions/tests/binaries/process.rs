@@ -30,7 +30,7 @@ const LAMBDA: [(&str, &str); 7] = [
 ];
 
 /// What the template sets, and the Region.
-pub(crate) const SETTINGS: [(&str, &str); 15] = [
+pub(crate) const SETTINGS: [(&str, &str); 17] = [
     ("AWS_REGION", "us-east-1"),
     ("ACCOUNT_ID", "222222222222"),
     ("SOURCE_ACCOUNT_ID", "111111111111"),
@@ -44,6 +44,8 @@ pub(crate) const SETTINGS: [(&str, &str); 15] = [
     ("REPORT_BUCKET", "work"),
     ("MANIFEST_BUCKET", ""),
     ("BATCH_ROLE_ARN", "arn:aws:iam::222222222222:role/brigade-batch"),
+    ("CREATE_JOB_ROLE_ARN", "arn:aws:iam::222222222222:role/brigade-create-job"),
+    ("DESTINATION_ACL", ""),
     ("TOPIC_ARN", "arn:aws:sns:us-east-1:222222222222:brigade"),
     ("DECIDE_FUNCTION", "brigade-decide"),
 ];

@@ -93,12 +93,17 @@ async fn a_key_alone_asks_for_the_key_alone() {
     assert_eq!(
         json!(first.grants()[0].statements),
         json!([{
-            "Sid": "BrigadeDecryptSource",
+            "Sid": "BrigadeDecryptSource0006f595",
             "Effect": "Allow",
             "Principal": { "AWS": "arn:aws:iam::222222222222:role/brigade-batch" },
             "Action": ["kms:Decrypt"],
             "Resource": ["*"],
-            "Condition": { "StringEquals": { "kms:ViaService": "s3.us-east-1.amazonaws.com" } }
+            "Condition": {
+                "StringEquals": { "kms:ViaService": "s3.us-east-1.amazonaws.com" },
+                "StringLike": {
+                    "kms:EncryptionContext:aws:s3:arn": ["arn:aws:s3:::photos", "arn:aws:s3:::photos/*"]
+                }
+            }
         }])
     );
 }
@@ -261,6 +266,7 @@ async fn disabled_keys_are_told_apart() {
     scene.world.disable_key(&scene.source_key);
     scene.world.disable_key(&other);
     let mut gated = flow(&scene, json!({ "objects": { "listing": {} }, "permissions": { "hours": 0 } }));
+    gated.source_keys.push(other);
     gated.stopped().await;
     let found = findings(&scene);
     assert_eq!(kinds(&found), [FindingKind::KeyUnusable; 2]);

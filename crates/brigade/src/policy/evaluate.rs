@@ -324,6 +324,8 @@ impl Asked<'_> {
             if negated { !hit } else { hit }
         };
         match (set, values) {
+            // One rule says that it holds without the key, another that it does not.
+            (Some(Set::Any), []) if if_exists => Truth::Maybe,
             (_, []) if if_exists => Truth::Yes,
             (Some(Set::All), values) => all(values.iter().map(holds)),
             (Some(Set::Any), values) => any(values.iter().map(holds)),
@@ -898,7 +900,7 @@ mod tests {
             ("ForAnyValue:StringEquals", json!("a"), [Yes, No, No, Maybe]),
             ("ForAnyValue:StringNotEquals", json!("a"), [No, Yes, No, Maybe]),
             ("ForAllValues:StringNotEquals", json!("a"), [No, Yes, Yes, Maybe]),
-            ("ForAnyValue:StringEqualsIfExists", json!("a"), [Yes, No, Yes, Maybe]),
+            ("ForAnyValue:StringEqualsIfExists", json!("a"), [Yes, No, Maybe, Maybe]),
             ("Null", json!("true"), [No, No, Yes, Maybe]),
             ("Null", json!(false), [Yes, Yes, No, Maybe]),
             ("BinaryEquals", json!("a"), [Yes, No, No, Maybe]),

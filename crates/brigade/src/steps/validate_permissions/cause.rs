@@ -4,11 +4,11 @@
 //! Then IAM's policy simulator tells whether the role's own policies, its boundary or the
 //! organization are in the way, and if they are not, the other account's policy is.
 
-use super::Look;
+use super::{Error, Look};
 use crate::finding::{Cause, Finding, FindingKind};
-use crate::id::{AccountId, KmsKeyArn};
+use crate::id::{AccountId, KmsKeyArn, RoleArn};
 use crate::policy::{Grant, Place, Statement};
-use crate::ports::{InspectAccount, Probe, ReadObjects, Simulated};
+use crate::ports::{AwsError, InspectAccount, Probe, ReadObjects, Simulated};
 
 /// What was refused.
 pub(super) struct Refused {
@@ -50,8 +50,8 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         evidence: String,
         refused: Refused,
         grant: Grant,
-    ) {
-        let found = self.cause(&evidence, &refused).await;
+    ) -> Result<(), Error> {
+        let found = self.cause(&evidence, &refused).await?;
         let mut finding = match found {
             Some((cause, Side::Role)) => self.of_role(kind, problem, cause, &refused),
             Some((Cause::ExplicitDeny, Side::Resource)) => {
@@ -72,6 +72,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         finding.cause = found.map(|(cause, _)| cause);
         finding.evidence = evidence;
         self.findings.add(finding);
+        Ok(())
     }
 
     /// A refusal of the role's own policies, which our own account mends.
@@ -124,22 +125,40 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         self.target.batch_role(&self.source).into_iter().find(covers)
     }
 
-    async fn cause(&self, evidence: &str, refused: &Refused) -> Option<(Cause, Side)> {
+    async fn cause(&self, evidence: &str, refused: &Refused) -> Result<Option<(Cause, Side)>, Error> {
         if let Some(told) = told(evidence) {
-            return Some(told);
+            return Ok(Some(told));
         }
         let (key, value) = &refused.context;
         let context = [(*key, value.as_str())];
-        let simulated =
-            self.account.simulate(&self.source.role, refused.action, &refused.resource, &context).await;
-        // Without an answer the statements are still right; only the explanation is missing.
-        Some(match simulated.ok()? {
+        let simulated = self.simulate(&self.source.role, refused.action, &refused.resource, &context).await?;
+        Ok(simulated.map(|simulated| match simulated {
             Simulated::Allowed => (refused.behind_a_resource(), Side::Resource),
             Simulated::NotAllowed => (Cause::IdentityPolicy, Side::Role),
             Simulated::OutOfBounds => (Cause::PermissionsBoundary, Side::Role),
             Simulated::OrganizationForbids => (Cause::OrganizationPolicy, Side::Role),
             Simulated::Denied => (Cause::ExplicitDeny, Side::Role),
-        })
+        }))
+    }
+
+    /// What the policies of one of our roles say; nothing, if IAM does not tell us. The statements
+    /// that are asked for are right without it, only the explanation is missing.
+    pub(super) async fn simulate(
+        &self,
+        role: &RoleArn,
+        action: &str,
+        resource: &str,
+        context: &[(&str, &str)],
+    ) -> Result<Option<Simulated>, Error> {
+        match self.account.simulate(role, action, resource, context).await {
+            Ok(simulated) => Ok(Some(simulated)),
+            Err(error @ AwsError::Transient(_)) => {
+                Err(Error::Aws { doing: format!("simulate {action} of {role}"), error })
+            }
+            Err(
+                AwsError::NotFound(_) | AwsError::Forbidden(_) | AwsError::Conflict(_) | AwsError::Refused(_),
+            ) => Ok(None),
+        }
     }
 }
 

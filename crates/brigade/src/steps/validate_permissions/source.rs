@@ -92,7 +92,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
                 refused,
                 self.source.source_bucket(),
             )
-            .await;
+            .await?;
             self.expect_keys();
         }
         let manifest = match &self.transfer.objects {
@@ -105,24 +105,25 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let forbidden = forbidden.map(|part| ObjectAt::new(&part.bucket, part.key.clone()));
         for part in manifest.into_iter().chain(forbidden) {
             if let Some(evidence) = refusal(self.role.try_read(&part).await, "read the list of objects")? {
-                self.add_unreadable_list(&part, evidence).await;
+                self.add_unreadable_list(&part, evidence).await?;
             }
         }
         Ok(())
     }
 
-    async fn add_unreadable_list(&mut self, part: &ObjectAt, evidence: String) {
+    async fn add_unreadable_list(&mut self, part: &ObjectAt, evidence: String) -> Result<(), Error> {
         let problem = format!("the batch role may not read {part}");
         let list = ListAccess { bucket: part.bucket.clone(), key: denied_key(&evidence), delivered: false };
         let account = &self.transfer.source.account;
         if let Some(key) = list.key.clone() {
             let grant = self.source.list_key(&list, &key);
-            self.add_key_refusal(&key, problem, evidence, grant).await;
+            self.add_key_refusal(&key, problem, evidence, grant).await?;
             self.source.lists = Some(list);
+            Ok(())
         } else {
             let refused = Refused::s3("s3:GetObject", format!("{}/{}", part.bucket.arn(), part.key), account);
             let grant = self.source.list_bucket(&list);
-            self.add_refusal(FindingKind::ManifestUnreadable, problem, evidence, refused, grant).await;
+            self.add_refusal(FindingKind::ManifestUnreadable, problem, evidence, refused, grant).await
         }
     }
 
@@ -149,7 +150,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
                 Refused::s3(action, format!("{}/{}", at.bucket.arn(), at.key), &self.transfer.source.account);
             let grant = self.source.source_bucket();
             let evidence = format!("{at} ({evidence})");
-            self.add_refusal(FindingKind::TagsUnreadable, problem, evidence, refused, grant).await;
+            self.add_refusal(FindingKind::TagsUnreadable, problem, evidence, refused, grant).await?;
         }
         Ok(())
     }
@@ -189,8 +190,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         if let Some(key) = denied_key(&evidence).or_else(|| key.clone()) {
             let problem = format!("the batch role may not decrypt with {key}, which {at} is encrypted with");
             let grant = self.source.source_key(&key);
-            self.add_key_refusal(&key, problem, evidence, grant).await;
-            return Ok(());
+            return self.add_key_refusal(&key, problem, evidence, grant).await;
         }
         let account = &self.transfer.source.account;
         let action = if at.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
@@ -209,8 +209,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         if encryption.as_deref().is_none_or(|encryption| encryption.ends_with("KMS")) {
             self.expect_keys();
         }
-        self.add_refusal(FindingKind::SourceUnreadable, problem, evidence, refused, grant).await;
-        Ok(())
+        self.add_refusal(FindingKind::SourceUnreadable, problem, evidence, refused, grant).await
     }
 
     /// Behind a bucket that lets nobody in, the keys can't be tried yet. They are asked for at once,
@@ -263,13 +262,13 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         problem: String,
         evidence: String,
         grant: Grant,
-    ) {
+    ) -> Result<(), Error> {
         if let Some(finding) = unusable(key, &problem, &evidence) {
             self.findings.add(finding);
-            return;
+            return Ok(());
         }
         let refused = Refused::kms("kms:Decrypt", key);
-        self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await;
+        self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await
     }
 }
 

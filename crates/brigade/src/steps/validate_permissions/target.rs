@@ -43,9 +43,9 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             let outcome = self.role.try_write(&target.probe).await;
             let Some(evidence) = refusal_of_bucket(outcome, target.doing, bucket)? else { continue };
             if let Some(key) = denied_key(&evidence) {
-                self.add_destination_key(&key, evidence).await;
+                self.add_destination_key(&key, evidence).await?;
             } else if !explained {
-                self.add_unwritable(&target, evidence).await;
+                self.add_unwritable(&target, evidence).await?;
             }
         }
         Ok(())
@@ -262,7 +262,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         }
     }
 
-    async fn add_unwritable(&mut self, target: &Target, evidence: String) {
+    async fn add_unwritable(&mut self, target: &Target, evidence: String) -> Result<(), Error> {
         let bucket = &target.probe.bucket;
         let resource = format!("{}/{}", bucket.arn(), target.probe.key);
         let action = if evidence.contains("s3:PutObjectTagging") {
@@ -275,7 +275,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let problem = format!("the batch role may not {} s3://{bucket}", target.doing);
         let refused = Refused::s3(action, resource, &self.target.account);
         let grant = self.own_bucket(bucket, action);
-        self.add_refusal(target.kind, problem, evidence, refused, grant).await;
+        self.add_refusal(target.kind, problem, evidence, refused, grant).await
     }
 
     /// What the policy of one of our own buckets would have to allow, where it counts at all.
@@ -294,11 +294,12 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
     }
 
     /// The key that refused a write: the one that was asked for, or the bucket's default.
-    async fn add_destination_key(&mut self, key: &KmsKeyArn, evidence: String) {
+    async fn add_destination_key(&mut self, key: &KmsKeyArn, evidence: String) -> Result<(), Error> {
         let bucket = self.target.bucket.clone();
         let problem = format!("the batch role may not encrypt with {key}");
         if let Some(finding) = unusable(key, &problem, &evidence) {
-            return self.findings.add(finding);
+            self.findings.add(finding);
+            return Ok(());
         }
         if self.target.kms_key.as_ref() == Some(key) {
             let grant = self.target.destination_key(&self.source.role, key);
@@ -309,6 +310,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let remedy = format!("deploy the stack with DestinationKmsKeyArn={key}");
         let finding = Finding::new(FindingKind::KeyForbidden, &self.target.account, problem, remedy);
         self.findings.add(Finding { evidence, ..finding });
+        Ok(())
     }
 
     /// Can S3 encrypt with the key that the copies are to have?
@@ -381,8 +383,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         }
         let refused = Refused::s3("s3:GetObject", resource, &self.target.account);
         let grant = self.own_bucket(bucket, "s3:GetObject");
-        self.add_refusal(FindingKind::ManifestUnreadable, problem, evidence, refused, grant).await;
-        Ok(())
+        self.add_refusal(FindingKind::ManifestUnreadable, problem, evidence, refused, grant).await
     }
 
     fn denied_reading(
@@ -455,13 +456,12 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
                     ("ReadManifest", Some(at)) => format!("{}/{}", at.bucket.arn(), at.key),
                     _ => statement.resource.first().cloned().unwrap_or_default(),
                 };
-                let answer = self.account.simulate(&creator, action, &resource, &[]).await;
-                let place = match answer {
+                let place = match self.simulate(&creator, action, &resource, &[]).await? {
                     // Without an answer the creation of the job will tell.
-                    Ok(Simulated::Allowed) | Err(_) => continue,
-                    Ok(Simulated::OutOfBounds) => Some(Place::PermissionsBoundary(creator.clone())),
-                    Ok(Simulated::NotAllowed) => Some(Place::RolePolicy(creator.clone())),
-                    Ok(Simulated::Denied | Simulated::OrganizationForbids) => None,
+                    Some(Simulated::Allowed) | None => continue,
+                    Some(Simulated::OutOfBounds) => Some(Place::PermissionsBoundary(creator.clone())),
+                    Some(Simulated::NotAllowed) => Some(Place::RolePolicy(creator.clone())),
+                    Some(Simulated::Denied | Simulated::OrganizationForbids) => None,
                 };
                 let account = &self.target.account;
                 let problem = format!("{creator}, which creates the jobs, may not do {action}");
