@@ -4,7 +4,7 @@
 use brigade::failure::{Failure, TRANSIENT};
 use brigade::id::KmsKeyArn;
 use brigade::layout::Layout;
-use brigade::plan::PlanSummary;
+use brigade::plan::{JobKind, PlanSummary};
 use brigade::ports::Order;
 use brigade::report::{TransferReport, Verdict};
 use brigade::steps::check_inventory::{ListObject, Slice};
@@ -93,6 +93,7 @@ pub enum Operator {
 pub enum Waiting {
     ForInventory,
     ForPermissions,
+    ForCanary,
     ForJobs,
 }
 
@@ -183,17 +184,59 @@ impl Flow {
             self.take(Call::WritePlan(write_plan::Input { transfer: transfer.clone() })).await?;
         let plan = written.plan;
         if plan.copy.objects == 0 {
-            return self.collect_report(transfer, plan, Vec::new(), None).await;
+            return self.collect_report(transfer, plan, [Vec::new(), Vec::new()], None).await;
         }
         self.pass_gate(&transfer, Some(&plan), None, self.now).await?;
-        let jobs = self.create_job(&transfer, &plan).await?;
-        let called_off =
+        let jobs = self.create_job(&transfer, &plan, JobKind::Copy).await?;
+        let mut called_off =
             if transfer.approval.required { self.await_confirmation(&transfer, &plan).await? } else { None };
-        let order = if called_off.is_some() { Order::Cancel } else { Order::Confirm };
-        let reason = called_off.clone().unwrap_or_else(|| "approved".to_owned());
-        let input = update_job_status::Input { jobs: jobs.clone(), order, reason };
-        let _: update_job_status::Output = self.take(Call::UpdateJobStatus(input)).await?;
-        self.collect_report(transfer, plan, jobs, called_off).await
+        let mut canary = Vec::new();
+        if called_off.is_none() && plan.canary.is_some() {
+            called_off = match self.run_canary(&transfer, &plan, &mut canary).await {
+                Ok(objection) => objection,
+                Err(stopped) => Some(format!("the canary could not be run: {}", stopped.error)),
+            };
+        }
+        match &called_off {
+            None => self.tell(jobs.clone(), Order::Confirm, "approved").await?,
+            Some(reason) => self.tell([jobs.clone(), canary.clone()].concat(), Order::Cancel, reason).await?,
+        }
+        self.collect_report(transfer, plan, [jobs, canary], called_off).await
+    }
+
+    async fn tell(&mut self, jobs: Vec<Job>, order: Order, reason: &str) -> Result<(), Stopped> {
+        let input = update_job_status::Input { jobs, order, reason: reason.to_owned() };
+        self.take(Call::UpdateJobStatus(input)).await.map(|_: update_job_status::Output| ())
+    }
+
+    /// Why the full job must not run, if it must not.
+    async fn run_canary(
+        &mut self,
+        transfer: &Transfer,
+        plan: &PlanSummary,
+        canary: &mut Vec<Job>,
+    ) -> Result<Option<String>, Stopped> {
+        *canary = self.create_job(transfer, plan, JobKind::Canary).await?;
+        self.tell(canary.clone(), Order::Confirm, "approved").await?;
+        let mut looks = collect_report::Looks::default();
+        for _ in 0..TURNS {
+            let input = collect_report::Input {
+                transfer: transfer.clone(),
+                plan: plan.clone(),
+                kind: JobKind::Canary,
+                jobs: Vec::new(),
+                canary: canary.clone(),
+                called_off: None,
+                looks,
+            };
+            let output: collect_report::Output = self.take(Call::CollectReport(input)).await?;
+            if output.status == collect_report::Status::Ended {
+                return Ok(output.summary.filter(|_| !output.success));
+            }
+            looks = output.looks;
+            self.wait(output.wait_seconds, Waiting::ForCanary);
+        }
+        panic!("the canary never ended");
     }
 
     async fn check_inventory(&mut self) -> Result<Option<Transfer>, Stopped> {
@@ -273,9 +316,14 @@ impl Flow {
         Ok(())
     }
 
-    async fn create_job(&mut self, transfer: &Transfer, plan: &PlanSummary) -> Result<Vec<Job>, Stopped> {
+    async fn create_job(
+        &mut self,
+        transfer: &Transfer,
+        plan: &PlanSummary,
+        kind: JobKind,
+    ) -> Result<Vec<Job>, Stopped> {
         for _ in 0..TURNS {
-            let input = create_job::Input { transfer: transfer.clone(), plan: plan.clone() };
+            let input = create_job::Input { transfer: transfer.clone(), plan: plan.clone(), kind };
             match self.take::<create_job::Output>(Call::CreateJob(input)).await {
                 Ok(output) => return Ok(output.jobs),
                 Err(stopped) if stopped.error == "CreateJob.StillPreparing" => {}
@@ -329,7 +377,7 @@ impl Flow {
         &mut self,
         transfer: Transfer,
         plan: PlanSummary,
-        jobs: Vec<Job>,
+        [jobs, canary]: [Vec<Job>; 2],
         called_off: Option<String>,
     ) -> Result<End, Stopped> {
         let mut looks = collect_report::Looks::default();
@@ -337,7 +385,9 @@ impl Flow {
             let input = collect_report::Input {
                 transfer: transfer.clone(),
                 plan: plan.clone(),
+                kind: JobKind::Copy,
                 jobs: jobs.clone(),
+                canary: canary.clone(),
                 called_off: called_off.clone(),
                 looks,
             };

@@ -121,12 +121,28 @@ fn what_the_schema_refuses_the_decoder_refuses() {
         r#"{"objects": {"listing": {}}, "source": {"account": "1"}}"#,
         r#"{"objects": {"listing": {}}, "destination": {"storageClass": "standard"}}"#,
         r#"{"objects": {"listing": {}}, "approval": {"hours": 697}}"#,
+        r#"{"objects": {"listing": {}}, "canary": {"objects": 81}}"#,
+        r#"{"objects": {"listing": {}}, "canary": {}}"#,
         r#"{"objects": {"listing": {}}, "priority": -1}"#,
     ] {
         let request: Value = serde_json::from_str(refused).expect("JSON");
         assert!(!validator.is_valid(&request), "the schema takes {refused}");
         assert!(Trigger::decode(&request).is_err(), "the decoder takes {refused}");
     }
+}
+
+#[test]
+fn the_events_of_the_longest_transfer_fit_one_history() {
+    let page = std::fs::read_to_string(repository().join("docs/limits.md")).expect("docs/limits.md");
+    let table =
+        page.split("| looking for |").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a table");
+    let events: Vec<u64> = table
+        .lines()
+        .filter_map(|row| row.rsplit('|').nth(1)?.trim().trim_matches('*').replace(',', "").parse().ok())
+        .collect();
+    let (total, rows) = events.split_last().expect("rows");
+    assert_eq!(rows.iter().sum::<u64>(), *total);
+    assert!(*total < 24_000, "{total} leave too few of 25,000 events for retries");
 }
 
 #[test]

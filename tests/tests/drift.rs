@@ -296,6 +296,7 @@ const MUTATIONS: &[Mutation] = &[
     ("a key left out", |c| remove(&mut state(c, "CreateJob")["Arguments"]["Payload"], "plan"), "create-job needs plan"),
     ("another value than there is", |c| state(c, "ConfirmJobs")["Arguments"]["Payload"]["order"] = json!("RUN"), "order can't be \"RUN\""),
     ("the wrong variable", |c| state(c, "CreateJob")["Arguments"]["Payload"]["plan"] = json!("{% $transfer %}"), "create-job takes a PlanSummary as plan"),
+    ("another job than there is", |c| state(c, "CreateCanary")["Arguments"]["Payload"]["kind"] = json!("PILOT"), "kind can't be \"PILOT\""),
     ("null where none is taken", |c| state(c, "CancelJobs")["Arguments"]["Payload"]["reason"] = json!("{% $told %}"), "takes no null as reason"),
     ("an item without its slice", |c| remove(&mut state(c, "GenerateManifest")["ItemSelector"], "slice"), "its input can be without slice"),
     ("a leg that forgets its slice", |c| remove(&mut inner(c, "NextLeg")["Output"], "slice"), "generate-manifest needs slice"),
@@ -304,6 +305,8 @@ const MUTATIONS: &[Mutation] = &[
     ("an answer that a type loses", |c| remove(&mut step(c, "write-plan").output["properties"], "plan"), "reads plan, which nothing there has"),
     // Variables
     ("a variable that has no value yet", |c| state(c, "CheckInventory")["Arguments"]["Payload"]["granted"] = json!("{% $plan %}"), "CheckInventory: $plan has no value"),
+    ("a canary that no plan promised", |c| remove(&mut state(c, "WritePlan")["Assign"], "canary"), "CollectReport: $canary has no value"),
+    ("a canary that the plan may not have", |c| state(c, "CanaryPlanned")["Choices"][0]["Condition"] = json!("{% $plan.canary.objects > 0 %}"), "reads canary, which can be missing; ask $exists first"),
     ("a misspelt variable", |c| state(c, "AwaitJobs")["Seconds"] = json!("{% $waitSecond %}"), "$waitSecond has no value"),
     ("a variable that one way does not set", |c| remove(state(c, "JobCreated"), "Assign"), "ConfirmJobs: $reason has no value"),
     ("a failure that is not kept", |c| remove(&mut state(c, "WritePlan")["Catch"][0], "Assign"), "reads $failure, which can be null since GenerateManifest"),

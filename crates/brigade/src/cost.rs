@@ -38,24 +38,33 @@ pub struct Cost {
     pub priced_on: String,
 }
 
-/// The cost of copying `objects` objects with one job.
+/// The cost of copying `objects` objects with one job, and `canary` of them with another before it.
 #[must_use]
-pub fn of_copies(objects: u64, class: CopyStorageClass) -> Cost {
-    if objects == 0 {
-        return Cost { lines: Vec::new(), dollars: 0.0, priced_on: PRICED_ON.to_owned() };
-    }
-    #[expect(clippy::cast_precision_loss, reason = "dollars, not counts")]
-    let objects = objects as f64;
-    let lines = vec![
-        CostLine { what: "one Batch Operations job".to_owned(), dollars: PER_JOB },
-        CostLine { what: "Batch Operations tasks".to_owned(), dollars: objects / 1e6 * PER_MILLION_TASKS },
-        CostLine {
-            what: format!("COPY requests to {}", class.as_str()),
-            dollars: objects / 1e3 * per_thousand_copies(class),
-        },
-    ];
+pub fn of_copies(objects: u64, canary: u64, class: CopyStorageClass) -> Cost {
+    let jobs = [("", objects), (" of the canary", canary)];
+    let lines: Vec<CostLine> = jobs
+        .into_iter()
+        .filter(|(_, objects)| *objects > 0)
+        .flat_map(|(whose, objects)| of_job(whose, objects, class))
+        .collect();
     let dollars = lines.iter().map(|line| line.dollars).sum();
     Cost { lines, dollars, priced_on: PRICED_ON.to_owned() }
+}
+
+fn of_job(whose: &str, objects: u64, class: CopyStorageClass) -> [CostLine; 3] {
+    #[expect(clippy::cast_precision_loss, reason = "dollars, not counts")]
+    let objects = objects as f64;
+    [
+        CostLine { what: format!("one Batch Operations job{whose}"), dollars: PER_JOB },
+        CostLine {
+            what: format!("Batch Operations tasks{whose}"),
+            dollars: objects / 1e6 * PER_MILLION_TASKS,
+        },
+        CostLine {
+            what: format!("COPY requests{whose} to {}", class.as_str()),
+            dollars: objects / 1e3 * per_thousand_copies(class),
+        },
+    ]
 }
 
 fn per_thousand_copies(class: CopyStorageClass) -> f64 {
@@ -74,8 +83,16 @@ mod tests {
 
     #[test]
     fn a_million_small_objects() {
-        let cost = of_copies(1_000_000, CopyStorageClass::Standard);
+        let cost = of_copies(1_000_000, 0, CopyStorageClass::Standard);
         assert!((cost.dollars - 6.25).abs() < 1e-9, "{cost:?}");
-        assert_eq!(of_copies(0, CopyStorageClass::Standard).lines, []);
+        assert_eq!(of_copies(0, 0, CopyStorageClass::Standard).lines, []);
+    }
+
+    #[test]
+    fn a_canary_is_another_job() {
+        let cost = of_copies(1_000_000, 80, CopyStorageClass::Standard);
+        let canary: f64 = cost.lines[3..].iter().map(|line| line.dollars).sum();
+        assert!((canary - 0.250_48).abs() < 1e-9 && (cost.dollars - 6.500_48).abs() < 1e-9, "{cost:?}");
+        assert_eq!(cost.lines[3].what, "one Batch Operations job of the canary");
     }
 }

@@ -74,6 +74,24 @@ impl<'a> Layout<'a> {
         self.key("manifests/copy/manifest.checksum")
     }
 
+    /// The rows of the canary's manifest.
+    #[must_use]
+    pub fn canary_part(self) -> ObjectKey {
+        self.key("manifests/canary/part.csv.gz")
+    }
+
+    /// The canary's manifest, in the same shape.
+    #[must_use]
+    pub fn canary_manifest(self) -> ObjectKey {
+        self.key("manifests/canary/manifest.json")
+    }
+
+    /// Its MD5.
+    #[must_use]
+    pub fn canary_manifest_checksum(self) -> ObjectKey {
+        self.key("manifests/canary/manifest.checksum")
+    }
+
     /// The plan.
     #[must_use]
     pub fn plan(self) -> ObjectKey {
@@ -90,6 +108,12 @@ impl<'a> Layout<'a> {
     #[must_use]
     pub fn jobs(self) -> ObjectKey {
         self.key("jobs.json")
+    }
+
+    /// The canary's job, noted apart, so that neither note is written over the other.
+    #[must_use]
+    pub fn canary_jobs(self) -> ObjectKey {
+        self.key("canary/jobs.json")
     }
 
     /// The pending decision.

@@ -28,6 +28,12 @@ pub fn plan(plan: &Plan, summary: &PlanSummary, hours: u32, decide_function: &st
         ),
         format!("About ${:.2} (list prices of {}).", plan.cost.dollars, plan.cost.priced_on),
     ];
+    if let Some(canary) = &plan.canary {
+        lines.push(format!(
+            "First a canary copies {}, some of every kind; the full job runs only if all of them arrive, and copies them again.",
+            objects(canary.objects)
+        ));
+    }
     for (reason, count) in &tally.skipped {
         lines.push(format!(
             "Not copied: {} ({}), {}.",
@@ -70,6 +76,9 @@ pub fn verdict(report: &TransferReport, page: &str) -> Notice {
     )];
     if let Some(reason) = &report.called_off {
         lines.push(format!("Called off: {reason}"));
+    }
+    if let Some(canary) = report.canary.as_ref().filter(|canary| canary.is_clean()) {
+        lines.push(format!("The canary was clean: {} arrived.", objects(canary.objects)));
     }
     for error in &report.errors {
         lines.push(format!(

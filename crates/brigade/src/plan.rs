@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::cost::{self, Cost};
 use crate::id::{BucketName, ObjectKey, TransferName};
-use crate::tally::{Count, Tally};
+use crate::request::CanaryRequest;
+use crate::tally::{Count, Sample, Tally};
 use crate::transfer::{Destination, Source, Transfer};
 
 /// The plan, as `plan.json` holds it.
@@ -26,6 +27,9 @@ pub struct Plan {
     pub tally: Tally,
     /// The manifest for the native copy; none when there is nothing to copy.
     pub manifest: Option<ManifestLocation>,
+    /// The canary, if one is to run before the full job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
     /// What it would cost.
     pub cost: Cost,
 }
@@ -40,6 +44,42 @@ pub struct ManifestLocation {
     pub key: ObjectKey,
     /// Its ETag, without quotes.
     pub etag: String,
+}
+
+/// The canary of a plan: a few objects of every kind that a job of their own copies first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Canary {
+    /// Its manifest.
+    pub manifest: ManifestLocation,
+    /// Its objects; the full job copies them too.
+    pub objects: u64,
+}
+
+impl Canary {
+    /// Copies above which a plan has a canary although nobody asked for one.
+    pub const UNASKED_ABOVE: u64 = 100_000;
+
+    /// The most objects that a transfer's canary may copy, `copies` being what its plan copies.
+    #[must_use]
+    pub fn most(asked: Option<CanaryRequest>, copies: u64) -> usize {
+        match asked {
+            Some(CanaryRequest { objects }) => usize::try_from(objects).unwrap_or(usize::MAX),
+            None if copies > Self::UNASKED_ABOVE => Sample::KINDS * Sample::PER_KIND,
+            None => 0,
+        }
+    }
+}
+
+/// Which of a plan's jobs is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum JobKind {
+    /// The full one.
+    #[default]
+    Copy,
+    /// The canary's.
+    Canary,
 }
 
 /// A plan's hash: what an approval names.
@@ -93,21 +133,42 @@ pub struct PlanSummary {
     /// The manifest for the native copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<ManifestLocation>,
+    /// The canary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
     /// The estimate, in US dollars.
     pub dollars: f64,
+}
+
+impl PlanSummary {
+    /// A job's manifest and how many tasks it makes, if the plan has such a job.
+    #[must_use]
+    pub fn job(&self, kind: JobKind) -> Option<(&ManifestLocation, u64)> {
+        match kind {
+            JobKind::Copy => self.manifest.as_ref().map(|manifest| (manifest, self.copy.objects)),
+            JobKind::Canary => self.canary.as_ref().map(|canary| (&canary.manifest, canary.objects)),
+        }
+    }
 }
 
 impl Plan {
     /// The plan that a whole tally makes.
     #[must_use]
-    pub fn new(transfer: &Transfer, tally: Tally, manifest: Option<ManifestLocation>) -> Self {
+    pub fn new(
+        transfer: &Transfer,
+        tally: Tally,
+        manifest: Option<ManifestLocation>,
+        canary: Option<Canary>,
+    ) -> Self {
+        let copied_first = canary.as_ref().map_or(0, |canary| canary.objects);
         Self {
             transfer: transfer.name.clone(),
             source: transfer.source.clone(),
             destination: transfer.destination.clone(),
-            cost: cost::of_copies(tally.copy.objects, transfer.destination.storage_class),
+            cost: cost::of_copies(tally.copy.objects, copied_first, transfer.destination.storage_class),
             tally,
             manifest,
+            canary,
         }
     }
 
@@ -121,7 +182,23 @@ impl Plan {
             copy: self.tally.copy,
             skipped: self.tally.skipped_total(),
             manifest: self.manifest.clone(),
+            canary: self.canary.clone(),
             dollars: self.cost.dollars,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_plans_have_a_canary_unless_told_otherwise() {
+        let asked = |objects| Some(CanaryRequest { objects });
+        assert_eq!(Canary::most(None, 100_000), 0);
+        assert_eq!(Canary::most(None, 100_001), 80);
+        assert_eq!(Canary::most(asked(0), 1_000_000), 0);
+        assert_eq!(Canary::most(asked(7), 1_000_000), 7);
+        assert_eq!(Canary::most(asked(80), 3), 80);
     }
 }

@@ -196,6 +196,9 @@ pub struct ErrorSummary {
     pub next_step: String,
 }
 
+/// Kinds of errors that a canary's objection names.
+const ERRORS_TOLD: usize = 5;
+
 /// Distinct errors kept apart; what comes after is counted as `other`.
 const DISTINCT_ERRORS: usize = 50;
 
@@ -349,6 +352,69 @@ pub struct JobReport {
     pub failure_reasons: Vec<String>,
 }
 
+/// How the canary went. Its objects are among the transfer's, and counted there once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CanaryReport {
+    /// Its job.
+    pub jobs: Vec<JobReport>,
+    /// Objects it was to copy.
+    pub objects: u64,
+    /// Objects that arrived, counted in its completion report.
+    pub arrived: u64,
+    /// Objects whose copy failed.
+    pub failed: u64,
+    /// Where counts that should agree don't.
+    pub discrepancies: Vec<String>,
+}
+
+impl CanaryReport {
+    /// Whether every one of its objects arrived, and all counts say so.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.jobs.iter().all(|job| job.status == JobStatus::Complete)
+            && (self.arrived, self.failed) == (self.objects, 0)
+            && self.discrepancies.is_empty()
+    }
+
+    /// Why the full job must not run, if it must not. `results` are the canary's own.
+    #[must_use]
+    pub fn objection(&self, results: &Results) -> Option<String> {
+        if self.is_clean() {
+            return None;
+        }
+        let mut said = vec![format!(
+            "the canary is not clean: {} of its {} objects failed, {} arrived.",
+            self.failed, self.objects, self.arrived
+        )];
+        for job in self.jobs.iter().filter(|job| job.status != JobStatus::Complete) {
+            let reasons: String = job.failure_reasons.iter().map(|reason| format!(" ({reason})")).collect();
+            said.push(match job.status.is_terminal() {
+                true => format!("Its job {} ended as {:?}{reasons}.", job.id, job.status),
+                false => {
+                    format!("Its job {} had not ended after two days, but was {:?}.", job.id, job.status)
+                }
+            });
+        }
+        let errors = results.sorted_errors();
+        for error in errors.iter().take(ERRORS_TOLD) {
+            said.push(format!(
+                "{} with {} {}: {}",
+                error.tasks, error.http_status, error.code, error.next_step
+            ));
+        }
+        if let more @ 1.. = errors.len().saturating_sub(ERRORS_TOLD) {
+            said.push(format!("There are {more} kinds of errors more in its completion report."));
+        }
+        said.extend(self.discrepancies.iter().cloned());
+        said.push(
+            "The full job did not run: once the cause is mended, start the whole transfer again under another name."
+                .to_owned(),
+        );
+        Some(said.join(" "))
+    }
+}
+
 /// A transfer's report, as `report.json` holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -381,6 +447,9 @@ pub struct TransferReport {
     pub errors: Vec<ErrorSummary>,
     /// The jobs.
     pub jobs: Vec<JobReport>,
+    /// How the canary went, if one was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryReport>,
     /// Where counts that should agree don't.
     pub discrepancies: Vec<String>,
     /// Why it was called off, if it was.

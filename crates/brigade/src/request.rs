@@ -33,6 +33,10 @@ pub struct TransferRequest {
     /// How long the transfer waits for missing permissions.
     #[serde(default)]
     pub permissions: PermissionsRequest,
+    /// A job of a few objects of every kind, run before the full one; when left out, one of up to
+    /// 80 objects if the plan copies more than 100,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryRequest>,
     /// The job's priority among this account's Batch Operations jobs in the Region; higher wins.
     #[serde(default = "default_priority")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
@@ -151,6 +155,17 @@ pub struct PermissionsRequest {
     /// Hours to wait, looking again and again, for missing permissions to be granted: 0 to 720.
     #[schemars(range(max = 720))]
     pub hours: u32,
+}
+
+/// The canary: after the approval a first job copies a few objects of every kind, and the full job
+/// runs only if all of them arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CanaryRequest {
+    /// The most objects it copies, one of each kind before the second of any: 1 to 80, or 0 for no
+    /// canary. They are copied again by the full job.
+    #[schemars(range(max = 80))]
+    pub objects: u32,
 }
 
 /// Storage classes a Batch Operations copy can write.
@@ -356,6 +371,7 @@ impl TransferRequest {
             destination: DestinationRequest::default(),
             approval: ApprovalRequest::default(),
             permissions: PermissionsRequest::default(),
+            canary: None,
             priority: default_priority(),
         }
     }
@@ -371,6 +387,9 @@ impl TransferRequest {
         };
         within("approval.hours", self.approval.hours, 1, 696)?;
         within("permissions.hours", self.permissions.hours, 0, 720)?;
+        if let Some(canary) = self.canary {
+            within("canary.objects", canary.objects, 0, 80)?;
+        }
         if self.priority < 0 {
             return Err(InvalidRequest::new(
                 "priority",
@@ -479,6 +498,8 @@ mod tests {
             refused(&json!({"objects": listing, "destination": {"kmsKey": "alias/photos"}})),
             refused(&json!({"objects": listing, "destination": {"prefix": "in/"}})),
             refused(&json!({"objects": listing, "approval": {"hours": 0}})),
+            refused(&json!({"objects": listing, "canary": {"objects": 81}})),
+            refused(&json!({"objects": listing, "canary": {}})),
             refused(&json!({"objects": {"inventory": {"bucket": "reports", "manifestKey": "data.csv.gz"}}})),
             refused(&json!({"detail-type": "Object Deleted"})),
             refused(

@@ -232,6 +232,12 @@ impl Sample {
         }
     }
 
+    /// At most `most` of the sampled objects: one of each kind, then the second of each.
+    pub fn spread(&self, most: usize) -> impl Iterator<Item = &SourceObject> {
+        let round = |at| self.0.values().filter_map(move |objects| objects.values().nth(at));
+        (0..Self::PER_KIND).flat_map(round).take(most)
+    }
+
     /// The sampled objects.
     pub fn objects(&self) -> impl Iterator<Item = &SourceObject> {
         self.0.values().flat_map(BTreeMap::values)
@@ -321,6 +327,34 @@ mod tests {
             prop_assert_eq!(one.sample, other.sample);
             prop_assert_eq!(one.prefixes, other.prefixes);
         }
+    }
+
+    #[test]
+    fn a_small_spread_has_one_object_of_each_kind() {
+        let object = |key: &str| SourceObject {
+            key: key.parse().expect("a key"),
+            version: None,
+            size: Some(1),
+            storage_class: None,
+            archived: false,
+            encryption: None,
+        };
+        let tally = tally_of(&["a/1", "a/2", "a/3", "b/1", "b/2", "c/1"].map(object));
+        let folders = |most| -> Vec<&str> {
+            let mut folders: Vec<_> =
+                tally.sample.spread(most).map(|object| &object.key.as_str()[..1]).collect();
+            folders.sort_unstable();
+            folders
+        };
+        assert_eq!(folders(3), ["a", "b", "c"]);
+        assert_eq!(folders(80), ["a", "a", "b", "b", "c"]);
+        assert_eq!(folders(0), [""; 0]);
+    }
+
+    fn tally_of(objects: &[SourceObject]) -> Tally {
+        let mut tally = Tally::default();
+        objects.iter().for_each(|object| tally.count(object, Route::Copy));
+        tally
     }
 
     #[test]

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, Region, RoleArn, TransferName};
 use crate::request::{
-    ApprovalRequest, CopyChecksum, CopyStorageClass, InvalidRequest, InventorySource, ObjectSource,
-    PermissionsRequest, TransferRequest, Trigger,
+    ApprovalRequest, CanaryRequest, CopyChecksum, CopyStorageClass, InvalidRequest, InventorySource,
+    ObjectSource, PermissionsRequest, TransferRequest, Trigger,
 };
 
 /// What one deployment of the template fixes for all its transfers.
@@ -77,6 +77,9 @@ pub struct Transfer {
     pub approval: ApprovalRequest,
     /// The permission gate.
     pub permissions: PermissionsRequest,
+    /// The canary that was asked for; without one the plan's size decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryRequest>,
     /// The job's priority.
     pub priority: i32,
     /// Whether the list names a version of each object, so that exactly those are copied.
@@ -267,6 +270,7 @@ impl Transfer {
             creator_role: deployment.creator_role.clone(),
             approval: request.approval,
             permissions: request.permissions,
+            canary: request.canary,
             priority: request.priority,
         })
     }

@@ -77,6 +77,35 @@ async fn a_rejected_plan_copies_nothing() {
 }
 
 #[tokio::test]
+async fn a_clean_canary_goes_before_the_job() {
+    let outcome = rehearsed(Options { canary: Some(20), ..of(Source::Inventory) }).await;
+    assert_eq!(outcome.verdict, Some(Verdict::Succeeded));
+    assert_eq!((outcome.check.objects, outcome.check.identical), (60, 60));
+    let tasks: BTreeSet<(&str, u64)> =
+        outcome.jobs.iter().map(|job| (job.status.as_str(), job.succeeded)).collect();
+    assert_eq!(tasks, BTreeSet::from([("Complete", 20), ("Complete", 60)]));
+    assert_eq!(outcome.report.map(|report| report.arrived), Some(60), "each object counts once");
+}
+
+#[tokio::test]
+async fn a_canary_that_fails_is_all_that_runs() {
+    let outcome = rehearsed(Options { canary: Some(20), fault: 0.2, ..of(Source::Listing) }).await;
+    assert_eq!(outcome.verdict, Some(Verdict::Cancelled));
+    assert_eq!(outcome.ending.error.as_deref(), Some("CANCELLED"));
+    let report = outcome.report.expect("a report");
+    let canary = report.canary.expect("a canary");
+    assert!(canary.failed > 0 && canary.arrived > 0, "{canary:?}");
+    assert_eq!((outcome.check.arrived, outcome.retry), (canary.arrived, Some(canary.failed)));
+    let reason = report.called_off.expect("a reason");
+    assert!(
+        reason.contains(&format!("{} of its {} objects failed", canary.failed, canary.objects)),
+        "{reason}"
+    );
+    let cause = outcome.ending.cause.expect("a cause");
+    assert!(cause.contains(&reason), "{cause}");
+}
+
+#[tokio::test]
 async fn what_is_never_granted_stops_before_any_job() {
     for source in [Source::Inventory, Source::Listing] {
         let outcome = rehearsed(Options { no_grant: true, ..of(source) }).await;

@@ -72,12 +72,16 @@ fn outcome(scene: &Scene, end: &End) -> Outcome {
     }
 }
 
-/// Every call of a transfer fails once in every way, one after the other.
+/// Every call of a transfer of one job fails once in every way, one after the other.
 async fn survives_every_fault(start: impl Fn() -> Flow) {
+    survives_every_fault_with(1, start).await;
+}
+
+async fn survives_every_fault_with(jobs: usize, start: impl Fn() -> Flow) {
     let mut clean = start();
     let end = clean.run().await;
     let expected = outcome(&clean.scene, &end);
-    assert_eq!(expected.jobs.len(), 1);
+    assert_eq!(expected.jobs.len(), jobs);
     let calls = clean.script.calls();
     for (number, name) in calls.iter().enumerate() {
         for strike in [Strike::Before, Strike::After, Strike::Kill] {
@@ -141,6 +145,27 @@ async fn every_call_of_a_listing_transfer_in_legs() {
     .await;
 }
 
+/// A transfer with a canary, of which one object fails unless it is `clean`.
+fn with_canary(clean: bool) -> Flow {
+    let scene = motley();
+    if clean {
+        scene.world.fail_no_copy();
+    }
+    let mut input = inventory(&scene);
+    input["canary"] = json!({ "objects": 4 });
+    flow(&scene, input)
+}
+
+#[tokio::test]
+async fn every_call_of_a_transfer_with_a_canary() {
+    survives_every_fault_with(2, || with_canary(true)).await;
+}
+
+#[tokio::test]
+async fn every_call_of_a_transfer_whose_canary_fails() {
+    survives_every_fault_with(2, || with_canary(false)).await;
+}
+
 #[tokio::test]
 async fn every_call_of_a_rejected_transfer() {
     survives_every_fault(|| {
@@ -199,13 +224,21 @@ async fn every_call_before_a_miscounted_job_is_cancelled() {
 
 #[tokio::test]
 async fn taking_every_step_again_after_the_end_changes_nothing() {
-    for kind in 0..3 {
-        let scene = motley();
+    for kind in 0..5 {
         let mut done = match kind {
-            0 => flow(&scene, inventory(&scene)),
-            1 => flow(&scene, csv(&scene, "photos,changed\nphotos,fails\n")),
-            _ => flow(&scene, listing()),
+            0 => with_canary(true),
+            1 => with_canary(false),
+            kind => {
+                let scene = motley();
+                let input = match kind {
+                    2 => inventory(&scene),
+                    3 => csv(&scene, "photos,changed\nphotos,fails\n"),
+                    _ => listing(),
+                };
+                flow(&scene, input)
+            }
         };
+        let scene = done.scene.clone();
         let end = done.run().await;
         let before = outcome(&scene, &end);
         done.now += jiff::SignedDuration::from_hours(5);

@@ -1,4 +1,5 @@
-//! `CreateJob`: one S3 Batch Operations job for the plan's manifest, held for confirmation.
+//! `CreateJob` and `CreateCanary`: one S3 Batch Operations job for a manifest of the plan, held for
+//! confirmation.
 //!
 //! Invariants: a step that is repeated finds the job it made (by a token derived from the transfer,
 //! and by the note it left in the work bucket); the step ends only when the service has read the
@@ -11,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::id::JobId;
 use crate::layout::Layout;
-use crate::plan::{ManifestLocation, PlanSummary};
+use crate::plan::{JobKind, ManifestLocation, PlanSummary};
 use crate::ports::{
     AwsError, CopyJob, JobStatus, Jobs, ObjectAt, Order, ReadObjects, WriteObjects, read_whole,
 };
@@ -25,6 +26,9 @@ pub struct Input {
     pub transfer: Transfer,
     /// Its plan.
     pub plan: PlanSummary,
+    /// Which of its jobs to create.
+    #[serde(default)]
+    pub kind: JobKind,
 }
 
 /// The jobs.
@@ -83,9 +87,14 @@ pub async fn run(
     jobs: &impl Jobs,
     work: &(impl ReadObjects + WriteObjects),
 ) -> Result<Output, Error> {
-    let Input { transfer, plan } = &input;
-    let manifest = plan.manifest.as_ref().ok_or(Error::EmptyManifest)?;
-    let at = ObjectAt::new(&transfer.work_bucket, Layout::of(&transfer.name).jobs());
+    let Input { transfer, plan, kind } = &input;
+    let (manifest, planned) = plan.job(*kind).ok_or(Error::EmptyManifest)?;
+    let layout = Layout::of(&transfer.name);
+    let note = match kind {
+        JobKind::Copy => layout.jobs(),
+        JobKind::Canary => layout.canary_jobs(),
+    };
+    let at = ObjectAt::new(&transfer.work_bucket, note);
     let noted = match noted_jobs(&at, work).await? {
         Some(noted) => noted,
         None => {
@@ -98,7 +107,7 @@ pub async fn run(
         }
     };
     for job in &noted {
-        await_prepared(&job.id, plan.copy.objects, jobs).await?;
+        await_prepared(&job.id, planned, jobs).await?;
     }
     Ok(Output { jobs: noted })
 }

@@ -1,4 +1,4 @@
-//! `ConfirmJobs` and `CancelJobs`: tells the transfer's jobs to run or to stop.
+//! `ConfirmCanary`, `ConfirmJobs` and `CancelJobs`: tells the transfer's jobs to run or to stop.
 //!
 //! Invariant: told twice, a job does it once. A job that is past the order is left alone;
 //! collect-report tells how it ended.

@@ -8,9 +8,11 @@ use md5::{Digest, Md5};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::id::ObjectKey;
+use crate::inventory::InventoryFile;
 use crate::layout::Layout;
-use crate::manifest::copy_manifest;
-use crate::plan::{ManifestLocation, Plan, PlanHash, PlanSummary};
+use crate::manifest::{PartWriter, copy_manifest};
+use crate::plan::{Canary, ManifestLocation, Plan, PlanHash, PlanSummary};
 use crate::ports::{AwsError, ObjectAt, ReadObjects, WriteObjects};
 use crate::steps::check_inventory::Slice;
 use crate::steps::generate_manifest::LegTally;
@@ -71,31 +73,55 @@ pub async fn run(input: Input, work: &(impl ReadObjects + WriteObjects)) -> Resu
     let manifest = if parts.is_empty() {
         None
     } else {
-        let manifest = copy_manifest(
-            &transfer.source.bucket,
-            &transfer.work_bucket,
-            transfer.versions,
-            parts,
-            transfer.started,
-        );
-        let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
-        let checksum = hex::encode(Md5::digest(&bytes)).into_bytes();
-        write(
-            &ObjectAt::new(&transfer.work_bucket, layout.copy_manifest_checksum()),
-            checksum,
-            "text/plain",
-            work,
-        )
-        .await?;
-        let at = ObjectAt::new(&transfer.work_bucket, layout.copy_manifest());
-        let etag = write(&at, bytes, "application/json", work).await?;
-        Some(ManifestLocation { bucket: at.bucket, key: at.key, etag })
+        let keys = [layout.copy_manifest(), layout.copy_manifest_checksum()];
+        Some(write_manifest(transfer, keys, parts, work).await?)
     };
-    let plan = Plan::new(transfer, tally, manifest);
+    let canary = write_canary(transfer, &tally, work).await?;
+    let plan = Plan::new(transfer, tally, manifest, canary);
     let bytes = serde_json::to_vec_pretty(&plan).unwrap_or_default();
     let hash = PlanHash::of(&bytes);
     write(&ObjectAt::new(&transfer.work_bucket, layout.plan()), bytes, "application/json", work).await?;
     Ok(Output { plan: plan.summary(layout.plan(), hash) })
+}
+
+/// Writes a `manifest.json` of these parts, and its MD5 before it, under these keys.
+async fn write_manifest(
+    transfer: &Transfer,
+    [key, checksum_key]: [ObjectKey; 2],
+    parts: Vec<InventoryFile>,
+    work: &impl WriteObjects,
+) -> Result<ManifestLocation, Error> {
+    let Transfer { source, work_bucket, versions, started, .. } = transfer;
+    let manifest = copy_manifest(&source.bucket, work_bucket, *versions, parts, *started);
+    let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
+    let checksum = hex::encode(Md5::digest(&bytes)).into_bytes();
+    write(&ObjectAt::new(work_bucket, checksum_key), checksum, "text/plain", work).await?;
+    let at = ObjectAt::new(work_bucket, key);
+    let etag = write(&at, bytes, "application/json", work).await?;
+    Ok(ManifestLocation { bucket: at.bucket, key: at.key, etag })
+}
+
+/// The canary's manifest, of objects that the workers sampled; none if there is to be none.
+async fn write_canary(
+    transfer: &Transfer,
+    tally: &Tally,
+    work: &impl WriteObjects,
+) -> Result<Option<Canary>, Error> {
+    let layout = Layout::of(&transfer.name);
+    let most = Canary::most(transfer.canary, tally.copy.objects);
+    let mut rows = PartWriter::default();
+    let mut objects = 0;
+    for object in tally.sample.spread(most) {
+        rows.push(&transfer.source.bucket, object, transfer.versions);
+        objects += 1;
+    }
+    let Some(part) = rows.finish() else { return Ok(None) };
+    let listed = part.listed(layout.canary_part());
+    let at = ObjectAt::new(&transfer.work_bucket, layout.canary_part());
+    write(&at, part.bytes, "application/gzip", work).await?;
+    let keys = [layout.canary_manifest(), layout.canary_manifest_checksum()];
+    let manifest = write_manifest(transfer, keys, vec![listed], work).await?;
+    Ok(Some(Canary { manifest, objects }))
 }
 
 /// The sum of every slice's legs, each once, up to its last.

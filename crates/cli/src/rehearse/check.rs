@@ -1,16 +1,20 @@
 //! The independent check: object by object, what each side holds.
 //!
 //! It asks both buckets as their owners, and trusts nothing that the transfer wrote except what it
-//! is there to judge: the report, and the retry manifest.
+//! is there to judge: the report, and the manifests of the canary and of the retry.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use brigade::key;
+use brigade::plan::ManifestLocation;
 use brigade::report::{TransferReport, Verdict};
+use flate2::read::MultiGzDecoder;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::accounts::{Account, Estate};
 use super::follow::{Ending, Job};
@@ -43,6 +47,27 @@ pub(super) struct Claims<'a> {
     pub(super) expected_jobs: usize,
     /// Objects that the retry manifest's transfer planned to copy, if there was one.
     pub(super) retry: Option<u64>,
+    /// The keys in the canary's manifest; none without a canary.
+    pub(super) canary: &'a BTreeSet<String>,
+    /// The most objects that the canary was to have, if one was asked for.
+    pub(super) canary_asked: Option<u32>,
+}
+
+impl Claims<'_> {
+    fn called_off(&self) -> bool {
+        self.report.is_some_and(|report| report.called_off.is_some())
+    }
+
+    /// How many versions of its copy the destination holds once an object has arrived: two if the
+    /// canary was clean and had it, because then the full job copied it again.
+    fn versions_of(&self, key: &str) -> usize {
+        1 + usize::from(self.canary.contains(key) && !self.called_off())
+    }
+
+    /// Whether the transfer tried an object at all: called off, it tried the canary's alone.
+    fn tried(&self, key: &str) -> bool {
+        !self.called_off() || self.canary.contains(key)
+    }
 }
 
 /// Both sides of the check.
@@ -75,7 +100,7 @@ impl Check {
             copies.entry(version.key.clone()).or_default().push(version);
         }
         let mut check = Self { objects: originals.len() as u64, ..Self::default() };
-        let missing = check.sort_out(sides, &originals, &mut copies);
+        let missing = check.sort_out(sides, &claims, &originals, &mut copies);
         let arrived: Vec<&Version> =
             originals.iter().filter(|original| !missing.contains(&original.key)).collect();
         check.arrived = arrived.len() as u64;
@@ -96,25 +121,30 @@ impl Check {
         Ok(check)
     }
 
-    /// Finds what is missing, what is there twice, and what should not be there at all.
+    /// Finds what is missing, what is there too often, and what should not be there at all.
     fn sort_out(
         &mut self,
         sides: Sides<'_>,
+        claims: &Claims<'_>,
         originals: &[Version],
         copies: &mut BTreeMap<String, Vec<Version>>,
     ) -> BTreeSet<String> {
         let mut missing = BTreeSet::new();
         for original in originals {
-            match copies.remove(&sides.copy_of(&original.key)).as_deref() {
-                None => {
-                    missing.insert(original.key.clone());
-                }
-                Some([copy]) if copy.is_current_object() => {}
-                Some(several) => self.problems.push(format!(
-                    "{:?} has {} versions at the destination, not one",
+            let Some(found) = copies.remove(&sides.copy_of(&original.key)) else {
+                missing.insert(original.key.clone());
+                continue;
+            };
+            let expected = claims.versions_of(&original.key);
+            if found.len() != expected || !found.iter().any(Version::is_current_object) {
+                self.problems.push(format!(
+                    "{:?} has {} versions at the destination, not {expected} with a current one",
                     original.key,
-                    several.len()
-                )),
+                    found.len()
+                ));
+            }
+            if !claims.tried(&original.key) {
+                self.problems.push(format!("{:?} arrived although it was never tried", original.key));
             }
         }
         for (key, versions) in copies {
@@ -145,10 +175,11 @@ impl Check {
         };
         let jobs = claims.jobs.len();
         unless(jobs == claims.expected_jobs, format!("{jobs} jobs exist, not {}", claims.expected_jobs));
-        let planned = claims.retry.unwrap_or(missing.len() as u64);
+        let tried = missing.iter().filter(|key| claims.tried(key)).count() as u64;
+        let planned = claims.retry.unwrap_or(tried);
         unless(
-            planned == missing.len() as u64,
-            format!("{} objects are missing, but the retry plans to copy {planned}", missing.len()),
+            planned == tried,
+            format!("{tried} objects were tried and are missing, but the retry plans to copy {planned}"),
         );
         let Some(report) = claims.report else {
             unless(
@@ -161,7 +192,7 @@ impl Check {
         let truth = match (self.arrived, missing.len()) {
             (0, 0) => Verdict::NothingToDo,
             (_, 0) => Verdict::Succeeded,
-            (0, _) if report.called_off.is_some() => Verdict::Cancelled,
+            (_, _) if report.called_off.is_some() => Verdict::Cancelled,
             (0, _) => Verdict::Failed,
             (_, _) => Verdict::Partial,
         };
@@ -179,6 +210,18 @@ impl Check {
         unless(
             report.arrived == self.arrived,
             format!("the report counts {} arrivals, the destination {}", report.arrived, self.arrived),
+        );
+        let canary = claims.canary.len() as u64;
+        unless(
+            claims.canary_asked.map_or(canary == 0, |most| (1..=u64::from(most)).contains(&canary)),
+            format!("the canary has {canary} objects, but {:?} were asked for", claims.canary_asked),
+        );
+        let missed = missing.intersection(claims.canary).count() as u64;
+        let told = report.canary.as_ref();
+        unless(
+            told.map_or((0, 0, true), |told| (told.objects, told.arrived, told.is_clean()))
+                == (canary, canary - missed, missed == 0),
+            format!("{missed} of the canary's {canary} objects are missing, but the report says {told:?}"),
         );
         let named = if verdict.is_success() { None } else { Some(verdict.as_str()) };
         unless(
@@ -203,8 +246,8 @@ impl Check {
             Some(address) => retry_manifest(account, address).await?,
             None => BTreeSet::new(),
         };
-        let expected = if report.called_off.is_some() { &BTreeSet::new() } else { missing };
-        for key in listed.symmetric_difference(expected) {
+        let expected: BTreeSet<String> = missing.iter().filter(|key| claims.tried(key)).cloned().collect();
+        for key in listed.symmetric_difference(&expected) {
             let (is, is_not) = if listed.contains(key) {
                 ("in the retry manifest", "missing")
             } else {
@@ -228,7 +271,25 @@ async fn retry_manifest(account: &Account, address: &str) -> Result<BTreeSet<Str
         .and_then(|address| address.split_once('/'))
         .with_context(|| format!("{address} is no s3:// address"))?;
     let bytes = account.read(bucket, at).await?;
-    let mut rows = csv::ReaderBuilder::new().has_headers(false).from_reader(bytes.as_slice());
+    keys(&bytes[..], address)
+}
+
+/// The keys in an inventory-shaped manifest.
+pub(super) async fn manifest(account: &Account, at: &ManifestLocation) -> Result<BTreeSet<String>> {
+    let bytes = account.read(at.bucket.as_str(), at.key.as_str()).await?;
+    let listed: Value = serde_json::from_slice(&bytes).with_context(|| format!("{} is no JSON", at.key))?;
+    let mut found = BTreeSet::new();
+    for file in listed["files"].as_array().into_iter().flatten() {
+        let key = file["key"].as_str().with_context(|| format!("{} lists a file without a key", at.key))?;
+        let part = account.read(at.bucket.as_str(), key).await?;
+        found.append(&mut keys(MultiGzDecoder::new(&part[..]), key)?);
+    }
+    Ok(found)
+}
+
+/// The keys in the second column.
+fn keys(text: impl Read, address: &str) -> Result<BTreeSet<String>> {
+    let mut rows = csv::ReaderBuilder::new().has_headers(false).from_reader(text);
     rows.records()
         .map(|row| {
             let row = row.with_context(|| format!("failed to read {address}"))?;
@@ -347,11 +408,58 @@ mod tests {
         report: Option<&TransferReport>,
         error: Option<&str>,
     ) -> usize {
+        problems_of_canary(None, retry, arrived, report, error)
+    }
+
+    /// The canary had the first so many of the three objects.
+    fn problems_of_canary(
+        canary: Option<u32>,
+        retry: Option<u64>,
+        arrived: u64,
+        report: Option<&TransferReport>,
+        error: Option<&str>,
+    ) -> usize {
         let mut check = Check { objects: 3, arrived, ..Check::default() };
         let missing = (arrived..3).map(|key| key.to_string()).collect();
-        let ending = ending(error);
-        check.judge(&Claims { ending: &ending, report, jobs: &[], expected_jobs: 0, retry }, &missing);
+        let claims = Claims {
+            ending: &ending(error),
+            report,
+            jobs: &[],
+            expected_jobs: 0,
+            retry,
+            canary: &(0..canary.unwrap_or(0)).map(|key| key.to_string()).collect(),
+            canary_asked: canary,
+        };
+        check.judge(&claims, &missing);
         check.problems.len()
+    }
+
+    /// A report of a transfer whose canary had two objects.
+    fn report_of_canary(verdict: &str, arrived: u64) -> TransferReport {
+        let of_canary = arrived.min(2);
+        let canary = json!({
+            "objects": 2, "arrived": of_canary, "failed": 2 - of_canary, "jobs": [], "discrepancies": []
+        });
+        TransferReport {
+            canary: serde_json::from_value(canary).expect("a canary's report"),
+            called_off: (arrived < 3).then(|| "the canary is not clean".to_owned()),
+            ..report(verdict, arrived)
+        }
+    }
+
+    #[test]
+    fn a_canary_is_held_against_its_objects() {
+        let well = report_of_canary("SUCCEEDED", 3);
+        assert_eq!(problems_of_canary(Some(2), None, 3, Some(&well), None), 0);
+        assert_eq!(problems_of_canary(None, None, 3, Some(&well), None), 1, "nobody asked for it");
+        let ill = report_of_canary("CANCELLED", 1);
+        assert_eq!(problems_of_canary(Some(2), Some(1), 1, Some(&ill), Some("CANCELLED")), 0);
+        assert_eq!(
+            problems_of_canary(Some(2), Some(2), 1, Some(&ill), Some("CANCELLED")),
+            1,
+            "too much again"
+        );
+        assert_eq!(problems_of_canary(Some(1), None, 1, Some(&ill), Some("CANCELLED")), 1, "it had another");
     }
 
     #[test]

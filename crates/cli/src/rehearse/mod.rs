@@ -26,6 +26,7 @@ mod specimens;
 mod start;
 mod workshop;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -35,6 +36,7 @@ use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use batch_operations::{Config, Faults, Simulator};
 use brigade::id::TransferName;
 use brigade::layout::Layout;
+use brigade::plan::Plan;
 use brigade::report::{TransferReport, Verdict};
 use brigade::steps::decide::Choice;
 use serde::Serialize;
@@ -87,8 +89,11 @@ pub struct Options {
     /// Never grant what the permission gate asks for; the transfer is told not to wait.
     #[arg(long, conflicts_with = "reject")]
     pub no_grant: bool,
+    /// Ask for a canary of at most N objects, which are then copied twice.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=80), conflicts_with_all = ["reject", "no_grant"])]
+    pub canary: Option<u32>,
     /// Deliver the inventory's event twice.
-    #[arg(long, conflicts_with = "no_grant")]
+    #[arg(long, conflicts_with_all = ["no_grant", "canary"])]
     pub duplicate_event: bool,
     /// Also write the outcome to FILE, as JSON.
     #[arg(long, value_name = "FILE")]
@@ -106,6 +111,7 @@ impl Default for Options {
             fault: 0.0,
             reject: false,
             no_grant: false,
+            canary: None,
             duplicate_event: false,
             json: None,
             keep: false,
@@ -342,7 +348,9 @@ impl Stage {
         }
 
         story.step("The job, and the verdict");
-        self.follow(&mut transfer, &gate, terminal).await?;
+        let canary = self.canary(&gate).await?;
+        let tasks = u64::from(options.objects) + canary.len() as u64;
+        self.follow(&mut transfer, &gate, tasks, terminal).await?;
         let (report, page) = self.report(&gate).await?;
         let ending = transfer.ending(&self.stack.work_bucket, &gate.transfer).await?;
         let executions = transfer.statuses().await?.len();
@@ -365,8 +373,12 @@ impl Stage {
             ending: &ending,
             report: report.as_ref(),
             jobs: &jobs,
-            expected_jobs: usize::from(gate.plan.is_some()) + usize::from(retry.is_some()),
+            expected_jobs: usize::from(gate.plan.is_some())
+                + usize::from(retry.is_some())
+                + usize::from(options.canary.is_some()),
             retry,
+            canary: &canary,
+            canary_asked: options.canary,
         };
         let check = Check::run(sides, claims, &progress).await?;
         progress.done();
@@ -471,10 +483,15 @@ impl Stage {
         Ok(())
     }
 
-    async fn follow(&self, transfer: &mut Transfer<'_>, gate: &Gate, terminal: Terminal) -> Result<()> {
+    async fn follow(
+        &self,
+        transfer: &mut Transfer<'_>,
+        gate: &Gate,
+        tasks: u64,
+        terminal: Terminal,
+    ) -> Result<()> {
         if gate.plan.is_some() {
-            let total = transfer.jobs().await?.iter().map(|job| job.total).sum();
-            let progress = terminal.progress("tasks done", total);
+            let progress = terminal.progress("tasks done", tasks);
             transfer.until_ended(&progress).await?;
             progress.done();
         }
@@ -496,6 +513,20 @@ impl Stage {
         let path = self.directory.join("report.html");
         std::fs::write(&path, page).with_context(|| format!("failed to write {}", path.display()))?;
         Ok((Some(serde_json::from_slice(&report).context("report.json is no report")?), Some(path)))
+    }
+
+    /// The keys in the canary's manifest, as the service reads it.
+    async fn canary(&self, gate: &Gate) -> Result<BTreeSet<String>> {
+        let layout = Layout::of(&gate.transfer);
+        let plan = match &gate.plan {
+            Some(_) => self.destination.read(&self.stack.work_bucket, layout.plan().as_str()).await?,
+            None => return Ok(BTreeSet::new()),
+        };
+        let plan: Plan = serde_json::from_slice(&plan).context("plan.json is no plan")?;
+        match plan.canary {
+            Some(canary) => check::manifest(&self.destination, &canary.manifest).await,
+            None => Ok(BTreeSet::new()),
+        }
     }
 
     /// How to look around.

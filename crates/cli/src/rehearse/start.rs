@@ -52,9 +52,9 @@ pub(super) struct Scene<'a> {
 /// Makes the list of objects and lets the transfer begin.
 pub(super) async fn begin(scene: Scene<'_>, options: &Options, terminal: Terminal) -> Result<()> {
     match options.source {
-        Source::Inventory if options.no_grant => {
-            // An event can't say how long to wait for permissions, a request can; so this report goes
-            // where nothing listens.
+        Source::Inventory if options.no_grant || options.canary.is_some() => {
+            // An event can't say how long to wait for permissions or how large a canary is to be, a
+            // request can; so this report goes where nothing listens.
             let bucket = scene.estate.manifest_bucket.as_str();
             let delivery = inventory(scene, bucket, "inventory");
             let report = delivery.write(scene.source).await?;
@@ -155,6 +155,9 @@ async fn request(scene: Scene<'_>, options: &Options, objects: Value, terminal: 
     }
     if options.no_grant {
         request["permissions"] = json!({ "hours": 0 });
+    }
+    if let Some(objects) = options.canary {
+        request["canary"] = json!({ "objects": objects });
     }
     start(scene, "rehearsal", &request, terminal).await
 }
