@@ -186,10 +186,10 @@ impl Flow {
         if plan.copy.objects == 0 {
             return self.collect_report(transfer, plan, [Vec::new(), Vec::new()], None).await;
         }
-        self.pass_gate(&transfer, Some(&plan), None, self.now).await?;
+        let warnings = self.pass_gate(&transfer, Some(&plan), None, self.now).await?;
         let jobs = self.create_job(&transfer, &plan, JobKind::Copy).await?;
         let mut called_off =
-            if transfer.approval.required { self.await_confirmation(&transfer, &plan).await? } else { None };
+            if transfer.approval.required { self.await_confirmation(&transfer, &plan, warnings).await? } else { None };
         let mut canary = Vec::new();
         if called_off.is_none() && plan.canary.is_some() {
             called_off = match self.run_canary(&transfer, &plan, &mut canary).await {
@@ -278,7 +278,7 @@ impl Flow {
         plan: Option<&PlanSummary>,
         forbidden: Option<ListObject>,
         since: Timestamp,
-    ) -> Result<(), Stopped> {
+    ) -> Result<Vec<String>, Stopped> {
         let mut told = None;
         for _ in 0..TURNS {
             let input = validate_permissions::Input {
@@ -290,7 +290,7 @@ impl Flow {
             };
             let output: validate_permissions::Output = self.take(Call::ValidatePermissions(input)).await?;
             if output.status == validate_permissions::Status::Granted {
-                return Ok(());
+                return Ok(output.warnings);
             }
             told = output.told;
             self.wait(output.wait_seconds, Waiting::ForPermissions);
@@ -338,12 +338,14 @@ impl Flow {
         &mut self,
         transfer: &Transfer,
         plan: &PlanSummary,
+        warnings: Vec<String>,
     ) -> Result<Option<String>, Stopped> {
         let token = format!("token of {}", self.execution);
         self.scene.world.wait_on(&token);
         let input = await_confirmation::Input {
             transfer: transfer.clone(),
             plan: plan.clone(),
+            warnings,
             task_token: token.clone(),
         };
         let _: await_confirmation::Output = self.take(Call::AwaitConfirmation(input)).await?;

@@ -15,7 +15,13 @@ pub struct Notice {
 
 /// The plan, with the two commands that decide it.
 #[must_use]
-pub fn plan(plan: &Plan, summary: &PlanSummary, hours: u32, decide_function: &str) -> Notice {
+pub fn plan(
+    plan: &Plan,
+    summary: &PlanSummary,
+    warnings: &[String],
+    hours: u32,
+    decide_function: &str,
+) -> Notice {
     let tally = &plan.tally;
     let mut lines = vec![
         format!(
@@ -45,6 +51,7 @@ pub fn plan(plan: &Plan, summary: &PlanSummary, hours: u32, decide_function: &st
     if tally.unknown_size > 0 {
         lines.push(format!("The size of {} is not known.", objects(tally.unknown_size)));
     }
+    lines.extend(warnings.iter().map(|warning| format!("Worth knowing: {warning}.")));
     lines.push(format!("\nIt waits {hours} hours for a decision; then it is cancelled.\nApprove:"));
     lines.push(command(&plan.transfer, "APPROVE", summary.hash.short(), decide_function));
     lines.push("Reject:".to_owned());

@@ -20,6 +20,9 @@ pub struct Input {
     pub transfer: Transfer,
     /// Its plan.
     pub plan: PlanSummary,
+    /// What the permission gate found worth knowing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The token that resumes the execution.
     pub task_token: String,
 }
@@ -74,7 +77,7 @@ pub async fn run(
     work: &(impl ReadObjects + WriteObjects),
     notices: &impl Notices,
 ) -> Result<Output, Error> {
-    let Input { transfer, plan: summary, task_token } = input;
+    let Input { transfer, plan: summary, warnings, task_token } = input;
     let at = ObjectAt::new(&transfer.work_bucket, summary.key.clone());
     let bytes =
         read_whole(work, &at).await.map_err(|error| Error::Aws { doing: format!("read {at}"), error })?;
@@ -90,7 +93,7 @@ pub async fn run(
     work.write(&pending_at, serde_json::to_vec(&pending).unwrap_or_default(), "application/json")
         .await
         .map_err(|error| Error::Aws { doing: format!("write {pending_at}"), error })?;
-    let notice = notice::plan(&plan, &summary, hours, decide_function);
+    let notice = notice::plan(&plan, &summary, &warnings, hours, decide_function);
     notices
         .publish(&notice.subject, &notice.message)
         .await

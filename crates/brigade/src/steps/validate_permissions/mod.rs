@@ -63,7 +63,6 @@ pub struct Output {
     /// How many problems keep the gate shut; they are in `findings.json` in the work bucket.
     pub findings: usize,
     /// What is worth knowing before the plan is approved.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// What was found, as the next look wants it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
