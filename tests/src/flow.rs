@@ -188,8 +188,11 @@ impl Flow {
         }
         let warnings = self.pass_gate(&transfer, Some(&plan), None, self.now).await?;
         let jobs = self.create_job(&transfer, &plan, JobKind::Copy).await?;
-        let mut called_off =
-            if transfer.approval.required { self.await_confirmation(&transfer, &plan, warnings).await? } else { None };
+        let mut called_off = if transfer.approval.required {
+            self.await_confirmation(&transfer, &plan, warnings).await?
+        } else {
+            None
+        };
         let mut canary = Vec::new();
         if called_off.is_none() && plan.canary.is_some() {
             called_off = match self.run_canary(&transfer, &plan, &mut canary).await {

@@ -10,6 +10,7 @@ use tests::scene::Scene;
 mod canary;
 mod faults;
 mod gate;
+mod preflight;
 mod properties;
 mod refusals;
 mod reports;

@@ -24,7 +24,7 @@ use crate::ports::{
 /// What is written where.
 struct Target {
     kind: FindingKind,
-    doing: &'static str,
+    what: &'static str,
     probe: WriteProbe,
     /// What S3 tells a bucket's policy of a write, in every way it may come.
     told: Vec<Vec<(&'static str, Known)>>,
@@ -41,7 +41,10 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             }
             let explained = self.look_at_policy(&target, settings.policy.as_deref());
             let outcome = self.role.try_write(&target.probe).await;
-            let Some(evidence) = refusal_of_bucket(outcome, target.doing, bucket)? else { continue };
+            let Some(evidence) = refusal_of_bucket(outcome, &format!("write {}", target.what), bucket)?
+            else {
+                continue;
+            };
             if let Some(key) = denied_key(&evidence) {
                 self.add_destination_key(&key, evidence).await?;
             } else if !explained {
@@ -63,7 +66,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let kms_key = destination.kms_key.as_ref().map(KmsKeyArn::as_str);
         Target {
             kind: FindingKind::DestinationUnwritable,
-            doing: "write copies to",
+            what: "copies",
             told: vec![vec![
                 ("s3:x-amz-server-side-encryption", known(kms_key.map(|_| "aws:kms"))),
                 ("s3:x-amz-server-side-encryption-aws-kms-key-id", known(kms_key)),
@@ -92,7 +95,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let reports = Layout::of(&self.transfer.name).reports();
         Target {
             kind: FindingKind::ReportUnwritable,
-            doing: "write completion reports to",
+            what: "completion reports",
             told: vec![encryption(Known::Absent), encryption(Known::Values(vec!["AES256".to_owned()]))],
             probe: WriteProbe {
                 bucket: self.transfer.report_bucket.clone(),
@@ -183,17 +186,8 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             let certain = answers.iter().find_map(|answer| answer.denied_by.first());
             let perhaps = answers.iter().find_map(|answer| answer.maybe_denied_by.first());
             let Some(statement) = certain.or(perhaps) else { continue };
-            let may = if always { "refuses" } else { "may refuse" };
-            let problem = format!(
-                "the policy of bucket {} {may} what {} {} it",
-                target.probe.bucket,
-                if target.kind == FindingKind::ReportUnwritable {
-                    "Batch Operations does to"
-                } else {
-                    "the batch role does to"
-                },
-                target.doing,
-            );
+            let refuses = if always { "refuses" } else { "may refuse" };
+            let problem = format!("the policy of bucket {} {refuses} {}", target.probe.bucket, target.what);
             let role = self.source.role.clone();
             let mut finding =
                 self.of_statement(target.kind, problem, &target.probe.bucket, &policy, statement, &role);
@@ -272,7 +266,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         } else {
             "s3:PutObject"
         };
-        let problem = format!("the batch role may not {} s3://{bucket}", target.doing);
+        let problem = format!("the batch role may not write {} to s3://{bucket}", target.what);
         let refused = Refused::s3(action, resource, &self.target.account);
         let grant = self.own_bucket(bucket, action);
         self.add_refusal(target.kind, problem, evidence, refused, grant).await
