@@ -23,7 +23,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-SOURCE, TARGET = "111111111111", "222222222222"
+SOURCE, TARGET, THIRD = "111111111111", "222222222222", "333333333333"
 REGION = "us-east-1"
 COPY_LIMIT_BYTES = 6 * 1024 * 1024
 SOURCE_BUCKET, VERSIONED_BUCKET, CLOSED_BUCKET = "source-data", "source-versions", "source-closed"
@@ -68,7 +68,7 @@ def refused(name, call, code, *words):
 
 @contextlib.contextmanager
 def emulator():
-    """A launched emulator's endpoint, gone at the end."""
+    """A launched emulator's endpoint and its log of calls, gone at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -89,13 +89,14 @@ def emulator():
             "IOT_MTLS_ENABLED": "0",
             "AWS_ENDPOINT_URL": endpoint,
             "REHEARSAL_COPY_LIMIT_BYTES": str(COPY_LIMIT_BYTES),
+            "REHEARSAL_CALLS": f"{home}/calls",
         }
         launcher = pathlib.Path(__file__).with_name("launch.py")
         with open(pathlib.Path(home, "log"), "w") as log:
             process = subprocess.Popen([sys.executable, launcher], env=environment, stdout=log, stderr=log)
         try:
             wait_until_ready(process, endpoint)
-            yield endpoint
+            yield endpoint, pathlib.Path(home, "calls")
         finally:
             process.terminate()
             process.wait(10)
@@ -120,11 +121,11 @@ class Accounts:
     def __init__(self, endpoint):
         self.endpoint = endpoint
 
-    def client(self, service, access_key, secret="secret", token=None):
+    def client(self, service, access_key, secret="secret", token=None, region=REGION):
         config = Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"})
         return boto3.client(
             service,
-            region_name=REGION,
+            region_name=region,
             endpoint_url=self.endpoint,
             aws_access_key_id=access_key,
             aws_secret_access_key=secret,
@@ -144,11 +145,13 @@ class Accounts:
         iam.put_role_policy(RoleName=name, PolicyName="access", PolicyDocument=policy(*statements))
         return f"arn:aws:iam::{account}:role{path}{name}"
 
-    def session(self, service, role_arn):
+    def session(self, service, role_arn, region=REGION):
         """A client with a session of the role."""
         sts = self.root("sts", role_arn.split(":")[4])
         keys = sts.assume_role(RoleArn=role_arn, RoleSessionName="check")["Credentials"]
-        return self.client(service, keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+        return self.client(
+            service, keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region
+        )
 
 
 def policy(*statements):
@@ -1151,8 +1154,1080 @@ def check_stack_encryption(accounts, target):
     )
 
 
+def check_simulation(accounts):
+    """SimulatePrincipalPolicy judges a role's own policies and its boundary, and nothing else."""
+    iam = accounts.root("iam", TARGET)
+    expiring = {"DateLessThan": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}}
+    arn = accounts.role(
+        TARGET,
+        "simulated",
+        on("source-a", "GetObject"),
+        on("source-b", "GetObject", Condition=expiring),
+        on("source-a", "DeleteObject", Effect="Deny"),
+    )
+    objects = ["arn:aws:s3:::source-a/k&1", "arn:aws:s3:::source-b/k", "arn:aws:s3:::other/k"]
+    actions = ["s3:GetObject", "s3:DeleteObject"]
+
+    def simulate(client=iam, source=arn, **entries):
+        named = [
+            {"ContextKeyName": name, "ContextKeyValues": [value], "ContextKeyType": "date"}
+            for name, value in entries.items()
+        ]
+        return client.simulate_principal_policy(
+            PolicySourceArn=source, ActionNames=actions, ResourceArns=objects, ContextEntries=named
+        )
+
+    def decisions(answer):
+        return [each["EvalDecision"] for each in answer["EvaluationResults"]]
+
+    unknowing = ["allowed", "implicitDeny", "implicitDeny", "explicitDeny", "implicitDeny", "implicitDeny"]
+    allowed("each action on each resource is judged", simulate, lambda a: decisions(a) == unknowing)
+    results = simulate()["EvaluationResults"]
+    first, denied = results[0], results[3]
+    check(
+        "the result names action, resource and policy",
+        (first["EvalActionName"], first["EvalResourceName"], first["MatchedStatements"])
+        == (
+            "s3:GetObject",
+            objects[0],
+            [{"SourcePolicyId": "role_simulated_access", "SourcePolicyType": "IAM Policy"}],
+        ),
+        first,
+    )
+    check("a deny names its policy too", len(denied["MatchedStatements"]) == 1, denied)
+    check(
+        "a condition key that isn't given is missing, and satisfies nothing",
+        results[1]["MissingContextValues"] == ["aws:CurrentTime"],
+        results[1],
+    )
+    check(
+        "no boundary is judged where there is none", "PermissionsBoundaryDecisionDetail" not in first, first
+    )
+    time_given = {"aws:CurrentTime": "2029-01-01T00:00:00Z"}
+    allowed(
+        "a key that is given counts", lambda: simulate(**time_given), lambda a: decisions(a)[1] == "allowed"
+    )
+    allowed(
+        "as it is given",
+        lambda: simulate(**{"aws:CurrentTime": "2031-01-01T00:00:00Z"}),
+        lambda a: decisions(a)[1] == "implicitDeny",
+    )
+    boundary = make_policy(iam, "only-b", on("source-b", "GetObject"))
+    iam.put_role_permissions_boundary(RoleName="simulated", PermissionsBoundary=boundary)
+    bounded = simulate(**time_given)
+    check(
+        "a boundary limits the simulated role", decisions(bounded)[:2] == ["implicitDeny", "allowed"], bounded
+    )
+    details = [
+        each["PermissionsBoundaryDecisionDetail"]["AllowedByPermissionsBoundary"]
+        for each in bounded["EvaluationResults"][:3]
+    ]
+    check("and every result says what it allows", details == [False, True, False], details)
+    one = iam.simulate_principal_policy(PolicySourceArn=arn, ActionNames=actions, MaxItems=1)
+    rest = iam.simulate_principal_policy(PolicySourceArn=arn, ActionNames=actions, Marker=one["Marker"])
+    check(
+        "a simulation has pages",
+        (one["IsTruncated"], len(one["EvaluationResults"]), len(rest["EvaluationResults"])) == (True, 1, 1),
+        (one, rest),
+    )
+    refused("a role that isn't there", lambda: simulate(source=arn + "-2"), "NoSuchEntity")
+    permission = {"Action": "iam:SimulatePrincipalPolicy", "Resource": arn}
+    simulator = accounts.session("iam", accounts.role(TARGET, "simulator", permission))
+    allowed("a role may simulate one that it may", lambda: simulate(simulator))
+    other = accounts.role(TARGET, "unsimulated", on("source-a", "GetObject"))
+    refused(
+        "and no other",
+        lambda: simulate(simulator, other),
+        "AccessDenied",
+        "iam:SimulatePrincipalPolicy",
+        other,
+    )
+
+
+def make_policy(iam, name, *statements):
+    """A managed policy's ARN."""
+    return iam.create_policy(PolicyName=name, PolicyDocument=policy(*statements))["Policy"]["Arn"]
+
+
+def check_boundaries(accounts, source, target):
+    """A permissions boundary limits a role's sessions, and what S3 does on their behalf."""
+    iam, kms = accounts.root("iam", TARGET), accounts.root("kms", TARGET)
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    target.put_object(
+        Bucket=TARGET_BUCKET, Key="sealed", Body=b"sealed", ServerSideEncryption="aws:kms", SSEKMSKeyId=key
+    )
+    decrypt = {"Action": "kms:Decrypt", "Resource": key}
+    arn = accounts.role(TARGET, "bounded", on("*", "GetObject", "PutObject"), decrypt)
+    s3 = accounts.session("s3", arn)
+    allowed("without a boundary", lambda: s3.get_object(Bucket=TARGET_BUCKET, Key="sealed"))
+    narrow = make_policy(iam, "reading", on(TARGET_BUCKET, "GetObject"))
+    iam.put_role_permissions_boundary(RoleName="bounded", PermissionsBoundary=narrow)
+    role = iam.get_role(RoleName="bounded")["Role"]
+    check(
+        "GetRole tells the boundary and the trust policy",
+        role["PermissionsBoundary"]["PermissionsBoundaryArn"] == narrow
+        and role["AssumeRolePolicyDocument"]["Statement"][0]["Action"] == "sts:AssumeRole",
+        role,
+    )
+    refused(
+        "a boundary that doesn't allow is named",
+        lambda: s3.put_object(Bucket=TARGET_BUCKET, Key="bounded", Body=b""),
+        "AccessDenied",
+        "because no permissions boundary allows the s3:PutObject action",
+    )
+    allowed("what it allows passes", lambda: s3.get_object(Bucket=TARGET_BUCKET, Key="own"))
+    refused(
+        "it limits what S3 asks KMS for",
+        lambda: s3.get_object(Bucket=TARGET_BUCKET, Key="sealed"),
+        "AccessDenied",
+        "because no permissions boundary allows the kms:Decrypt action",
+    )
+    source.put_bucket_policy(
+        Bucket=SOURCE_BUCKET, Policy=policy(on(SOURCE_BUCKET, "GetObject", Principal={"AWS": arn}))
+    )
+    refused(
+        "and what another account grants",
+        lambda: s3.get_object(Bucket=SOURCE_BUCKET, Key="plain"),
+        "AccessDenied",
+    )
+    denying = make_policy(
+        iam, "denying", {"Action": "*", "Resource": "*"}, on("*", "GetObject", Effect="Deny")
+    )
+    iam.put_role_permissions_boundary(RoleName="bounded", PermissionsBoundary=denying)
+    refused(
+        "its explicit deny is named",
+        lambda: s3.get_object(Bucket=TARGET_BUCKET, Key="own"),
+        "AccessDenied",
+        "with an explicit deny in a permissions boundary",
+    )
+    iam.delete_role_permissions_boundary(RoleName="bounded")
+    allowed("without it all is as before", lambda: s3.get_object(Bucket=SOURCE_BUCKET, Key="plain"))
+    trust = {"Action": "sts:AssumeRole", "Principal": {"AWS": f"arn:aws:iam::{TARGET}:root"}}
+    properties = {
+        "RoleName": "stack-bounded",
+        "AssumeRolePolicyDocument": json.loads(policy(trust)),
+        "PermissionsBoundary": narrow,
+    }
+    ended = deploy(accounts, TARGET, "bounded", Role={"Type": "AWS::IAM::Role", "Properties": properties})
+    role = iam.get_role(RoleName="stack-bounded")["Role"] if ended == "CREATE_COMPLETE" else ended
+    check("a stack's role has its boundary", "PermissionsBoundary" in role, role)
+
+
+def deploy(accounts, account, name, **resources):
+    """The status in which a new stack ends."""
+    stacks = accounts.root("cloudformation", account)
+    stacks.create_stack(
+        StackName=name,
+        TemplateBody=json.dumps({"Resources": resources}),
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    for _ in range(200):
+        status = stacks.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+        if not status.endswith("IN_PROGRESS"):
+            break
+        time.sleep(0.1)
+    return status
+
+
+def check_principals(accounts, source):
+    """A policy names who was there when it was put, exactly."""
+    iam = accounts.root("iam", TARGET)
+    arn = accounts.role(TARGET, "phoenix", on("*", "GetObject"), {"Action": "kms:*", "Resource": "*"})
+    unique_id = iam.get_role(RoleName="phoenix")["Role"]["RoleId"]
+    s3, read = accounts.session("s3", arn), {"Bucket": SOURCE_BUCKET, "Key": "plain"}
+    kms = accounts.root("kms", SOURCE)
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+
+    def put(*principals, element="AWS"):
+        grant = on(SOURCE_BUCKET, "GetObject", Principal={element: list(principals)})
+        return source.put_bucket_policy(Bucket=SOURCE_BUCKET, Policy=policy(grant))
+
+    def put_key(*principals):
+        use = {"Principal": {"AWS": list(principals)}, "Action": "kms:DescribeKey", "Resource": "*"}
+        text = policy(own_account(SOURCE), use)
+        return kms.put_key_policy(KeyId=key, PolicyName="default", Policy=text)
+
+    def describe():
+        return accounts.session("kms", arn).describe_key(KeyId=key)
+
+    spaced = '{ "Version": "2012-10-17",\n  "Statement": [' + json.dumps(
+        {"Effect": "Allow", **on(SOURCE_BUCKET, "GetObject", Principal={"AWS": arn})}
+    )
+    spaced += " ] }"
+    source.put_bucket_policy(Bucket=SOURCE_BUCKET, Policy=spaced)
+    put_key(arn)
+    kept = source.get_bucket_policy(Bucket=SOURCE_BUCKET)["Policy"]
+    check("a bucket policy is read back byte for byte", kept == spaced, kept)
+    allowed("a role that is named", lambda: s3.get_object(**read))
+    iam.delete_role_policy(RoleName="phoenix", PolicyName="access")
+    iam.delete_role(RoleName="phoenix")
+    orphan = source.get_bucket_policy(Bucket=SOURCE_BUCKET)["Policy"]
+    check("a deleted role's unique id stands in its place", unique_id in orphan and arn not in orphan, orphan)
+    orphan = kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]
+    check("in a key policy too", unique_id in orphan and arn not in orphan, orphan)
+    accounts.role(TARGET, "phoenix", on("*", "GetObject"), {"Action": "kms:*", "Resource": "*"})
+    refused("its old session may do nothing more", lambda: s3.get_object(**read), "AccessDenied")
+    again = accounts.session("s3", arn)
+    refused("a new role of its name is not named", lambda: again.get_object(**read), "AccessDenied")
+    refused("nor in the key policy", describe, "AccessDeniedException")
+    orphan = source.get_bucket_policy(Bucket=SOURCE_BUCKET)["Policy"]
+    check("and the id stays", unique_id in orphan, orphan)
+    invalid = ("MalformedPolicy", "Invalid principal in policy")
+    refused("a policy with the id of nobody can't be put", lambda: put(unique_id), *invalid)
+    refused(
+        "nor a key policy",
+        lambda: put_key(unique_id),
+        "MalformedPolicyDocumentException",
+        "invalid principals",
+    )
+    put(arn)
+    put_key(arn)
+    allowed("until the policy is put anew", lambda: again.get_object(**read))
+    allowed("and the key policy", describe)
+    put(iam.get_role(RoleName="phoenix")["Role"]["RoleId"])
+    allowed("the id of a role that is there is the role", lambda: again.get_object(**read))
+
+    refused("a role that isn't there can't be named", lambda: put(arn + "-2"), *invalid)
+    refused("nor a part of a name", lambda: put(f"arn:aws:iam::{TARGET}:role/*"), *invalid)
+    with_path = accounts.role(TARGET, "with-path", on("*", "GetObject"), path="/copies/")
+    refused("nor a role without its path", lambda: put(with_path.replace("/copies/", "/")), *invalid)
+    put(f"arn:aws:sts::{TARGET}:assumed-role/phoenix/check")
+    allowed("a session can be named", lambda: again.get_object(**read))
+    put(f"arn:aws:sts::{TARGET}:assumed-role/phoenix/other")
+    refused("and is the only one", lambda: again.get_object(**read), "AccessDenied")
+    put(TARGET)
+    allowed("an account's number is the account", lambda: again.get_object(**read))
+    delegated = on(SOURCE_BUCKET, "GetObject", Principal={"AWS": TARGET})
+    excepted = [f"arn:aws:iam::{TARGET}:root", f"arn:aws:iam::{SOURCE}:root"]
+    for exceptions, outcome in (
+        ([*excepted], refused),
+        ([*excepted, arn, f"arn:aws:sts::{TARGET}:assumed-role/phoenix/check"], allowed),
+    ):
+        deny = on(SOURCE_BUCKET, "GetObject", Effect="Deny", NotPrincipal={"AWS": exceptions})
+        source.put_bucket_policy(Bucket=SOURCE_BUCKET, Policy=policy(delegated, deny))
+        arguments = ("AccessDenied",) if outcome is refused else ()
+        outcome(
+            f"NotPrincipal with {len(exceptions)} exceptions", lambda: again.get_object(**read), *arguments
+        )
+    put(arn)
+
+
+def check_policy_texts(accounts, source):
+    """What AWS refuses to keep as a policy."""
+    principal = {"AWS": f"arn:aws:iam::{TARGET}:root"}
+    good = on(SOURCE_BUCKET, "GetObject", Principal=principal)
+
+    def put(text):
+        return lambda: source.put_bucket_policy(Bucket=SOURCE_BUCKET, Policy=text)
+
+    allowed("a good policy is kept", put(policy(good)))
+    large = [
+        {**good, "Sid": f"S{n}", "Resource": f"arn:aws:s3:::{SOURCE_BUCKET}/{n:0100}"} for n in range(100)
+    ]
+    for wrong, text, words in (
+        ("no JSON", "{", "valid JSON"),
+        ("no statement", policy(), "Statement"),
+        ("no principal", policy(on(SOURCE_BUCKET, "GetObject")), "Principal"),
+        ("an unknown element", policy({**good, "Principle": "*"}), "Unknown field Principle"),
+        ("another bucket", policy({**good, "Resource": both(CLOSED_BUCKET)}), "invalid resource"),
+        ("another service's action", policy({**good, "Action": "kms:Decrypt"}), "invalid action"),
+        (
+            "an object action on the bucket alone",
+            policy({**good, "Resource": f"arn:aws:s3:::{SOURCE_BUCKET}"}),
+            "does not apply to any resource",
+        ),
+        (
+            "a bucket action on the objects alone",
+            policy({**good, "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{SOURCE_BUCKET}/*"}),
+            "does not apply to any resource",
+        ),
+        ("two statements of one Sid", policy(*[{**good, "Sid": "Same"}] * 2), "unique"),
+        ("an unknown operator", policy({**good, "Condition": {"StringIs": {"aws:x": "y"}}}), "StringIs"),
+        (
+            "no date",
+            policy({**good, "Condition": {"DateLessThan": {"aws:CurrentTime": "soon"}}}),
+            "date",
+        ),
+        ("more than 20 KB", policy(*large), "maximum allowed document size"),
+    ):
+        refused(f"a bucket policy with {wrong}", put(text), "MalformedPolicy", words)
+    kms = accounts.root("kms", SOURCE)
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    use = {"Principal": principal, "Action": "kms:Decrypt", "Resource": "*"}
+    refused(
+        "a key policy that locks everybody out",
+        lambda: kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy(use)),
+        "MalformedPolicyDocumentException",
+        "will not allow you to update",
+    )
+    spaced = policy(own_account(SOURCE), use).replace(", ", " ,\n  ")
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=spaced)
+    kept = kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]
+    check("a key policy is read back byte for byte", kept == spaced, kept)
+    source.put_bucket_policy(Bucket=SOURCE_BUCKET, Policy=policy(good))
+
+
+def check_conditions(accounts, source, target):
+    """Conditions of bucket and key policies, on reads, writes and copies."""
+    arn = accounts.role(TARGET, "conditional", on("*", "GetObject", "PutObject", "PutObject*"))
+    role = accounts.session("s3", arn)
+    root = {"AWS": f"arn:aws:iam::{TARGET}:root"}
+    read = {"Bucket": SOURCE_BUCKET, "Key": "plain"}
+
+    def allow_if(**condition):
+        grant = on(SOURCE_BUCKET, "GetObject", Principal=root, Condition=condition)
+        source.put_bucket_policy(Bucket=SOURCE_BUCKET, Policy=policy(grant))
+
+    past, future = "2020-01-01T00:00:00Z", "2099-12-31T23:59:59Z"
+    for condition, outcome in (
+        ({"DateLessThan": {"aws:CurrentTime": future}}, allowed),
+        ({"DateLessThan": {"aws:CurrentTime": past}}, refused),
+        (
+            {"DateGreaterThan": {"aws:CurrentTime": past}, "DateLessThan": {"aws:CurrentTime": future}},
+            allowed,
+        ),
+        ({"DateGreaterThanEquals": {"aws:CurrentTime": future}}, refused),
+        ({"Bool": {"aws:SecureTransport": "true"}}, allowed),
+        ({"Bool": {"aws:SecureTransport": "false"}}, refused),
+        ({"ArnLike": {"aws:PrincipalArn": f"arn:aws:iam::{TARGET}:role/cond*"}}, allowed),
+        ({"ArnLike": {"aws:PrincipalArn": f"arn:aws:iam::{SOURCE}:role/*"}}, refused),
+        ({"ArnNotEquals": {"aws:PrincipalArn": arn}}, refused),
+        ({"ArnNotEquals": {"aws:PrincipalArn": arn + "-2"}}, allowed),
+        ({"StringEquals": {"aws:SourceVpce": "vpce-1"}}, refused),
+        ({"StringNotEquals": {"aws:SourceVpce": "vpce-1"}}, allowed),
+        ({"StringEqualsIfExists": {"aws:SourceVpce": "vpce-1"}}, allowed),
+        ({"Null": {"aws:SourceVpce": "true"}}, allowed),
+        ({"Null": {"aws:SourceVpce": "false"}}, refused),
+        ({"NumericLessThan": {"s3:TlsVersion": "1.2"}}, refused),
+        ({"NumericGreaterThanEquals": {"s3:TlsVersion": "1.2"}}, allowed),
+        ({"Bool": {"aws:PrincipalIsAWSService": "false", "aws:ViaAWSService": "false"}}, allowed),
+        ({"StringEquals": {"aws:PrincipalAccount": SOURCE}}, refused),
+    ):
+        allow_if(**condition)
+        arguments = ("AccessDenied",) if outcome is refused else ()
+        outcome(f"{json.dumps(condition)} to read", lambda: role.get_object(**read), *arguments)
+
+    source.put_object_tagging(Tagging={"TagSet": [{"Key": "kind", "Value": "open"}]}, **read)
+    copy = {"Bucket": TARGET_BUCKET, "Key": "conditional", "CopySource": read, "TaggingDirective": "REPLACE"}
+    for kind, outcome in (("open", allowed), ("closed", refused)):
+        allow_if(StringEquals={"s3:ExistingObjectTag/kind": kind})
+        arguments = ("AccessDenied",) if outcome is refused else ()
+        outcome(f"s3:ExistingObjectTag {kind} to copy", lambda: role.copy_object(**copy), *arguments)
+    source.delete_object_tagging(**read)
+    allow_if(StringEquals={"aws:PrincipalAccount": TARGET})
+
+    kms = accounts.root("kms", TARGET)
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    accounts.role(
+        TARGET,
+        "conditional",
+        on("*", "GetObject", "PutObject", "PutObject*", "AbortMultipartUpload"),
+        {"Action": ["kms:GenerateDataKey", "kms:Decrypt"], "Resource": key},
+    )
+    to = {"Bucket": TARGET_BUCKET, "Key": "conditional"}
+    sealed = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
+    writes = {
+        "PutObject": lambda **more: role.put_object(**to, Body=b"", **more),
+        "CopyObject": lambda **more: role.copy_object(**copy, **more),
+        "CreateMultipartUpload": lambda **more: role.create_multipart_upload(**to, **more),
+    }
+
+    def deny_if(**condition):
+        deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Condition": condition}
+        deny["Resource"] = f"arn:aws:s3:::{TARGET_BUCKET}/*"
+        target.put_bucket_policy(Bucket=TARGET_BUCKET, Policy=policy(deny))
+
+    sse, key_id = "s3:x-amz-server-side-encryption", "s3:x-amz-server-side-encryption-aws-kms-key-id"
+    for title, condition, passing in (
+        ("that aren't SSE-KMS", {"StringNotEquals": {sse: "aws:kms"}}, sealed),
+        ("that name no encryption", {"Null": {sse: "true"}}, {"ServerSideEncryption": "AES256"}),
+        ("with another key", {"StringNotEquals": {key_id: key}}, sealed),
+        (
+            "with another ACL",
+            {"StringNotEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}},
+            {"ACL": "bucket-owner-full-control"},
+        ),
+        (
+            "into another storage class",
+            {"StringNotEquals": {"s3:x-amz-storage-class": "STANDARD_IA"}},
+            {"StorageClass": "STANDARD_IA"},
+        ),
+        ("without a tag", {"Null": {"s3:RequestObjectTag/kind": "true"}}, {"Tagging": "kind=a"}),
+    ):
+        deny_if(**condition)
+        for name, write in writes.items():
+            refused(f"{name} where writes {title} are denied", write, "AccessDenied")
+            allowed(f"{name} as that policy asks", functools.partial(write, **passing))
+    deny_if(StringNotEqualsIfExists={sse: "aws:kms"})
+    for name, write in writes.items():
+        refused(f"{name} without the header is denied by a negation with IfExists", write, "AccessDenied")
+    deny_if(StringEqualsIfExists={sse: "AES256"}, Null={sse: "false"})
+    for name, write in writes.items():
+        allowed(f"{name} without the header passes a Null that asks for one", write)
+        plain = functools.partial(write, ServerSideEncryption="AES256")
+        refused(f"{name} with it doesn't", plain, "AccessDenied")
+
+    deny_if(Null={sse: "true"})
+    upload = role.create_multipart_upload(**to, ServerSideEncryption="AES256")["UploadId"]
+    part = {**to, "UploadId": upload, "PartNumber": 1}
+    allowed("a part has its upload's encryption", lambda: role.upload_part(**part, Body=b"part"))
+
+    target.delete_object(**to)
+    deny_if(Null={"s3:if-none-match": "true"}, Bool={"s3:ObjectCreationOperation": "true"})
+    for name in ("PutObject", "CopyObject"):
+        write = writes[name]
+        refused(f"{name} where conditional writes are enforced", write, "AccessDenied")
+        allowed(f"{name} with If-None-Match", functools.partial(write, IfNoneMatch="*"))
+        target.delete_object(**to)
+    allowed("CreateMultipartUpload takes no condition", writes["CreateMultipartUpload"])
+    upload = role.create_multipart_upload(**to)["UploadId"]
+    part = {**to, "UploadId": upload}
+    done = role.upload_part(**part, PartNumber=1, Body=b"part")
+    allowed("nor does UploadPartCopy", lambda: role.upload_part_copy(**part, PartNumber=2, CopySource=read))
+    parts = {"MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": done["ETag"]}]}}
+    refused(
+        "CompleteMultipartUpload does",
+        lambda: role.complete_multipart_upload(**part, **parts),
+        "AccessDenied",
+    )
+    allowed("and has it", lambda: role.complete_multipart_upload(**part, **parts, IfNoneMatch="*"))
+
+    target.delete_bucket_policy(Bucket=TARGET_BUCKET)
+    for condition, outcome in (
+        ({"DateLessThan": {"aws:CurrentTime": past}}, refused),
+        ({"DateLessThan": {"aws:CurrentTime": future}}, allowed),
+        ({"ArnEquals": {"aws:PrincipalArn": arn}}, allowed),
+        ({"ArnNotEquals": {"aws:PrincipalArn": arn}}, refused),
+        ({"Null": {"kms:ViaService": "true"}}, refused),
+        ({"Bool": {"aws:ViaAWSService": "true"}}, allowed),
+    ):
+        use = {"Principal": root, "Action": "kms:GenerateDataKey", "Resource": "*", "Condition": condition}
+        admin = {**own_account(TARGET), "Action": "kms:PutKeyPolicy"}
+        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy(admin, use))
+        arguments = ("AccessDenied",) if outcome is refused else ()
+        sealing = functools.partial(writes["PutObject"], **sealed)
+        outcome(f"{json.dumps(condition)} to use a key through S3", sealing, *arguments)
+    direct = accounts.session("kms", arn)
+    for condition, outcome in (
+        ({"StringEquals": {"kms:CallerAccount": TARGET}}, allowed),
+        ({"StringEquals": {"kms:EncryptionContext:a": "b"}}, allowed),
+        ({"StringEquals": {"kms:EncryptionContext:a": "c"}}, refused),
+        ({"StringLike": {"kms:ViaService": "s3.*"}}, refused),
+    ):
+        use = {"Principal": root, "Action": "kms:GenerateDataKey", "Resource": "*", "Condition": condition}
+        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy(admin, use))
+        arguments = ("AccessDeniedException",) if outcome is refused else ()
+        request = {"KeyId": key, "KeySpec": "AES_256", "EncryptionContext": {"a": "b"}}
+        outcome(
+            f"{json.dumps(condition)} to use a key directly",
+            functools.partial(direct.generate_data_key, **request),
+            *arguments,
+        )
+
+
+def check_public_policies(accounts, source):
+    """One public statement cuts off every other account, and the bucket says that it is public."""
+    arn = accounts.role(TARGET, "cut-off", on("*", "GetObject"))
+    s3, read = accounts.session("s3", arn), {"Bucket": SOURCE_BUCKET, "Key": "plain"}
+    named = on(SOURCE_BUCKET, "GetObject", Principal={"AWS": arn})
+    source.put_public_access_block(
+        Bucket=SOURCE_BUCKET, PublicAccessBlockConfiguration={"RestrictPublicBuckets": True}
+    )
+
+    def status():
+        return source.get_bucket_policy_status(Bucket=SOURCE_BUCKET)["PolicyStatus"]["IsPublic"]
+
+    for title, statement, public in (
+        ("to everybody", {"Principal": "*"}, True),
+        ("to everybody, as AWS", {"Principal": {"AWS": "*"}}, True),
+        ("over TLS", {"Condition": {"Bool": {"aws:SecureTransport": "true"}}}, True),
+        ("to any VPC", {"Condition": {"StringLike": {"aws:SourceVpc": "vpc-*"}}}, True),
+        ("to one VPC", {"Condition": {"StringEquals": {"aws:SourceVpc": "vpc-1"}}}, False),
+        ("to one account", {"Condition": {"StringEquals": {"aws:SourceAccount": TARGET}}}, False),
+        ("to most addresses", {"Condition": {"IpAddress": {"aws:SourceIp": "0.0.0.0/1"}}}, True),
+        ("to nobody, as a Deny", {"Effect": "Deny", "Resource": both(SOURCE_BUCKET)[1] + "x"}, False),
+    ):
+        added = {**on(SOURCE_BUCKET, "GetObject", Principal="*"), **statement}
+        source.put_bucket_policy(Bucket=SOURCE_BUCKET, Policy=policy(named, added))
+        check(
+            f"a statement {title} makes a policy {'public' if public else 'no more public'}",
+            status() is public,
+        )
+        outcome, arguments = (refused, ("AccessDenied",)) if public else (allowed, ())
+        outcome(
+            "which a named role feels" if public else "and a named role reads",
+            lambda: s3.get_object(**read),
+            *arguments,
+        )
+    source.put_bucket_policy(
+        Bucket=SOURCE_BUCKET, Policy=policy(named, on(SOURCE_BUCKET, "GetObject", Principal="*"))
+    )
+    own = accounts.session("s3", accounts.role(SOURCE, "insider", on("*", "GetObject")))
+    allowed("the owner's own roles read on", lambda: own.get_object(**read))
+    block = {"RestrictPublicBuckets": False, "BlockPublicPolicy": True}
+    source.put_public_access_block(Bucket=SOURCE_BUCKET, PublicAccessBlockConfiguration=block)
+    allowed(
+        "GetPublicAccessBlock tells the settings",
+        lambda: source.get_public_access_block(Bucket=SOURCE_BUCKET),
+        lambda a: (
+            a["PublicAccessBlockConfiguration"] == {"BlockPublicPolicy": True, "RestrictPublicBuckets": False}
+        ),
+    )
+    allowed("without RestrictPublicBuckets a named role reads", lambda: s3.get_object(**read))
+    refused(
+        "BlockPublicPolicy keeps a public policy out",
+        lambda: source.put_bucket_policy(
+            Bucket=SOURCE_BUCKET, Policy=policy(on(SOURCE_BUCKET, "GetObject", Principal="*"))
+        ),
+        "AccessDenied",
+    )
+    source.delete_bucket_policy(Bucket=SOURCE_BUCKET)
+    refused("no policy has no status", status, "NoSuchBucketPolicy")
+
+
+def check_regions(accounts):
+    """A bucket of another Region says where it is, whoever asks."""
+    elsewhere = accounts.client("s3", SOURCE, region="eu-west-1")
+    elsewhere.create_bucket(
+        Bucket="source-elsewhere", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    elsewhere.put_object(Bucket="source-elsewhere", Key="plain", Body=b"plain")
+    arn = accounts.role(TARGET, "traveller", on("*", "GetObject", "ListBucket", "GetBucketLocation"))
+    here, there = accounts.session("s3", arn), accounts.session("s3", arn, region="eu-west-1")
+
+    def told(client, operation, **more):
+        """Status and Region of the first answer; the client may follow it to the right Region."""
+        answers = []
+
+        def note(response, **_):
+            if response is not None:
+                answers.append((response[0].status_code, response[0].headers.get("x-amz-bucket-region")))
+
+        client.meta.events.register_first("needs-retry.s3", note)
+        with contextlib.suppress(ClientError):
+            getattr(client, operation)(Bucket="source-elsewhere", **more)
+        client.meta.events.unregister("needs-retry.s3", note)
+        return answers[0]
+
+    bucket, redirected = {"Bucket": "source-elsewhere"}, (301, "eu-west-1")
+    for operation, more in (
+        ("head_bucket", {}),
+        ("get_object", {"Key": "plain"}),
+        ("head_object", {"Key": "plain"}),
+        ("list_objects_v2", {}),
+        ("get_bucket_policy_status", {}),
+        ("copy_object", {"Key": "copy", "CopySource": f"{TARGET_BUCKET}/own"}),
+    ):
+        answer = told(accounts.session("s3", arn), operation, **more)
+        check(
+            f"{operation} is sent to the bucket's Region before anybody is judged",
+            answer == redirected,
+            answer,
+        )
+    answer = told(there, "head_bucket")
+    check("a forbidden HeadBucket tells the Region too", answer == (403, "eu-west-1"), answer)
+    refused(
+        "GetBucketLocation takes a permission", lambda: there.get_bucket_location(**bucket), "AccessDenied"
+    )
+    names = ("GetObject", "ListBucket", "GetBucketLocation")
+    elsewhere.put_bucket_policy(
+        **bucket, Policy=policy(on("source-elsewhere", *names, Principal={"AWS": arn}))
+    )
+    allowed("in its Region it reads", lambda: there.get_object(**bucket, Key="plain"))
+    allowed(
+        "HeadBucket tells it", lambda: there.head_bucket(**bucket), lambda a: a["BucketRegion"] == "eu-west-1"
+    )
+    for client in (here, there):
+        allowed(
+            "GetBucketLocation too, in any Region",
+            functools.partial(client.get_bucket_location, **bucket),
+            lambda a: a["LocationConstraint"] == "eu-west-1",
+        )
+    allowed(
+        "which is none in us-east-1",
+        lambda: accounts.root("s3", SOURCE).get_bucket_location(Bucket=SOURCE_BUCKET),
+        lambda a: a["LocationConstraint"] is None,
+    )
+    key = accounts.root("kms", SOURCE).create_key()["KeyMetadata"]["Arn"]
+    refused(
+        "a key of another Region than the bucket's seals nothing",
+        lambda: elsewhere.put_object(
+            **bucket, Key="sealed", Body=b"", ServerSideEncryption="aws:kms", SSEKMSKeyId=key
+        ),
+        "KMS.NotFoundException",
+    )
+
+
+def check_requester_pays(accounts, source, target):
+    """Another account must agree to pay."""
+    names = ("GetObject", "ListBucket", "GetBucketRequestPayment")
+    arn = accounts.role(TARGET, "payer", on("*", *names, "PutObject"))
+    s3, read = accounts.session("s3", arn), {"Bucket": SOURCE_BUCKET, "Key": "plain"}
+    source.put_bucket_policy(
+        Bucket=SOURCE_BUCKET, Policy=policy(on(SOURCE_BUCKET, *names, Principal={"AWS": arn}))
+    )
+
+    def payer():
+        return source.get_bucket_request_payment(Bucket=SOURCE_BUCKET)
+
+    allowed("a bucket's owner pays", payer, lambda a: a["Payer"] == "BucketOwner")
+    pays = {"Payer": "Requester"}
+    source.put_bucket_request_payment(Bucket=SOURCE_BUCKET, RequestPaymentConfiguration=pays)
+    allowed("unless it says otherwise", payer, lambda a: a["Payer"] == "Requester")
+    to = {"Bucket": TARGET_BUCKET, "Key": "paid", "CopySource": read}
+    calls = {
+        "GetObject": lambda **more: s3.get_object(**read, **more),
+        "HeadObject": lambda **more: s3.head_object(**read, **more),
+        "ListObjectsV2": lambda **more: s3.list_objects_v2(Bucket=SOURCE_BUCKET, **more),
+        "CopyObject": lambda **more: s3.copy_object(**to, **more),
+    }
+    for name, call in calls.items():
+        refused(f"{name} without an offer to pay", call, "403" if name == "HeadObject" else "AccessDenied")
+        allowed(f"{name} with one", functools.partial(call, RequestPayer="requester"))
+    allowed(
+        "is charged",
+        lambda: calls["GetObject"](RequestPayer="requester"),
+        lambda a: a["RequestCharged"] == "requester",
+    )
+    refused("HeadBucket has no way to offer", lambda: s3.head_bucket(Bucket=SOURCE_BUCKET), "403")
+    allowed("the owner reads as ever", lambda: source.get_object(**read))
+    source.put_bucket_request_payment(
+        Bucket=SOURCE_BUCKET, RequestPaymentConfiguration={"Payer": "BucketOwner"}
+    )
+    allowed("and so does everybody when it pays again", calls["GetObject"])
+
+
+def check_bucket_settings(accounts, target):
+    """Each setting of a bucket is read by its own permission."""
+    bucket = {"Bucket": "target-settings"}
+    target.create_bucket(**bucket)
+    locked = {"Bucket": "target-locked"}
+    target.create_bucket(**locked, ObjectLockEnabledForBucket=True)
+    settings = {
+        "GetBucketVersioning": ("get_bucket_versioning", None),
+        "GetEncryptionConfiguration": ("get_bucket_encryption", None),
+        "GetBucketObjectLockConfiguration": (
+            "get_object_lock_configuration",
+            "ObjectLockConfigurationNotFoundError",
+        ),
+        "GetBucketOwnershipControls": ("get_bucket_ownership_controls", None),
+        "GetBucketPolicy": ("get_bucket_policy", "NoSuchBucketPolicy"),
+        "GetBucketLocation": ("get_bucket_location", None),
+        "GetBucketPolicyStatus": ("get_bucket_policy_status", "NoSuchBucketPolicy"),
+        "GetBucketPublicAccessBlock": ("get_public_access_block", None),
+        "GetBucketRequestPayment": ("get_bucket_request_payment", None),
+        "ListBucket": ("head_bucket", None),
+    }
+    for action, (operation, absent) in settings.items():
+        names = [f"s3:{each}" for each in settings if each != action]
+        for granted in (True, False):
+            allow = [f"s3:{action}"] if granted else names
+            arn = accounts.role(TARGET, "inspector", {"Action": allow, "Resource": "*"})
+            call = functools.partial(getattr(accounts.session("s3", arn), operation), **bucket)
+            if not granted:
+                code, words = ("403", ()) if action == "ListBucket" else ("AccessDenied", (f"s3:{action}",))
+                refused(f"{operation} without s3:{action}", call, code, *words)
+            elif absent:
+                refused(f"{operation} with s3:{action}, where there is none", call, absent)
+            else:
+                allowed(f"{operation} with s3:{action}", call)
+    controls = target.get_bucket_ownership_controls(**bucket)["OwnershipControls"]["Rules"]
+    check("a new bucket's owner owns", controls == [{"ObjectOwnership": "BucketOwnerEnforced"}], controls)
+    target.delete_bucket_ownership_controls(**bucket)
+    refused(
+        "controls that were deleted aren't there",
+        lambda: target.get_bucket_ownership_controls(**bucket),
+        "OwnershipControlsNotFoundError",
+    )
+    allowed(
+        "a lock is told",
+        lambda: target.get_object_lock_configuration(**locked),
+        lambda a: a["ObjectLockConfiguration"]["ObjectLockEnabled"] == "Enabled",
+    )
+    arn = accounts.role(TARGET, "writer", on("*", "PutObject", "PutObjectAcl", "GetObject"))
+    writer, to = accounts.session("s3", arn), {"Bucket": TARGET_BUCKET, "Key": "with-acl"}
+    copy = {**to, "CopySource": f"{TARGET_BUCKET}/own"}
+    for name, write in {
+        "PutObject": functools.partial(writer.put_object, **to, Body=b""),
+        "CopyObject": functools.partial(writer.copy_object, **copy),
+        "CreateMultipartUpload": functools.partial(writer.create_multipart_upload, **to),
+    }.items():
+        refused(
+            f"{name} with an ACL that the bucket doesn't allow",
+            functools.partial(write, ACL="authenticated-read"),
+            "AccessControlListNotSupported",
+        )
+        allowed(f"{name} with the owner's", functools.partial(write, ACL="bucket-owner-full-control"))
+    for mode, header in (("GOVERNANCE", "PutObjectRetention"), (None, "PutObjectLegalHold")):
+        more = (
+            {"ObjectLockMode": mode, "ObjectLockRetainUntilDate": "2099-01-01T00:00:00Z"}
+            if mode
+            else {"ObjectLockLegalHoldStatus": "ON"}
+        )
+        put = functools.partial(writer.put_object, **locked, Key="held", Body=b"", **more)
+        refused(f"a lock takes s3:{header}", put, "AccessDenied", f"s3:{header}")
+
+
+def check_kms_grants(accounts, source):
+    """A grant lets its grantee use a key until it is revoked or retired."""
+    owner = accounts.root("kms", SOURCE)
+    key = owner.create_key()["KeyMetadata"]["Arn"]
+    decrypt = {"Action": ["kms:Decrypt", "kms:DescribeKey"], "Resource": "*"}
+    arn = accounts.role(TARGET, "grantee", on("*", "GetObject"), decrypt)
+    retirer = accounts.role(SOURCE, "retirer", on("*", "GetObject"))
+    sealed = {"Bucket": SOURCE_BUCKET, "Key": "sealed"}
+    source.put_object(**sealed, Body=b"sealed", ServerSideEncryption="aws:kms", SSEKMSKeyId=key)
+    source.put_bucket_policy(
+        Bucket=SOURCE_BUCKET, Policy=policy(on(SOURCE_BUCKET, "GetObject", Principal={"AWS": arn}))
+    )
+    s3 = accounts.session("s3", arn)
+
+    def read():
+        return s3.get_object(**sealed)
+
+    def grant(**more):
+        request = {"KeyId": key, "GranteePrincipal": arn, "Operations": ["Decrypt"], **more}
+        return owner.create_grant(**request)
+
+    denied = ("AccessDenied", "kms:Decrypt", key)
+    refused("without a grant a key stays closed", read, *denied)
+    made = grant(Name="copies", RetiringPrincipal=retirer)
+    allowed("a grant opens it through S3", read, lambda a: a["Body"].read() == b"sealed")
+    check(
+        "the same grant again is the same",
+        grant(Name="copies", RetiringPrincipal=retirer)["GrantId"] == made["GrantId"],
+    )
+    one = owner.list_grants(KeyId=key)["Grants"]
+    check(
+        "it is listed",
+        [
+            (each["GranteePrincipal"], each["Operations"], each["Name"], each["RetiringPrincipal"])
+            for each in one
+        ]
+        == [(arn, ["Decrypt"], "copies", retirer)],
+        one,
+    )
+    accounts.role(TARGET, "grantee", on("*", "GetObject"))
+    refused("the grantee's own policy must allow", read, *denied, "no identity-based policy")
+    accounts.role(TARGET, "grantee", on("*", "GetObject"), decrypt)
+    refused(
+        "only what the grant says is granted",
+        lambda: accounts.session("kms", arn).describe_key(KeyId=key),
+        "AccessDeniedException",
+    )
+    other = accounts.role(TARGET, "no-grantee", on("*", "GetObject"), decrypt)
+    refused(
+        "and only to its grantee",
+        lambda: accounts.session("s3", other).get_object(**sealed),
+        "AccessDenied",
+    )
+    owner.revoke_grant(KeyId=key, GrantId=made["GrantId"])
+    refused("a revoked grant is gone", read, *denied)
+
+    scope = f"arn:aws:s3:::{SOURCE_BUCKET}/sealed"
+    for kind, value, outcome in (
+        ("EncryptionContextEquals", scope, allowed),
+        ("EncryptionContextEquals", scope + "-2", refused),
+        ("EncryptionContextSubset", scope, allowed),
+        ("EncryptionContextSubset", scope + "-2", refused),
+    ):
+        made = grant(Constraints={kind: {"aws:s3:arn": value}})
+        outcome(f"{kind} {value}", read, *(denied if outcome is refused else ()))
+        owner.revoke_grant(KeyId=key, GrantId=made["GrantId"])
+
+    made = grant(RetiringPrincipal=retirer)
+    stranger = accounts.session("kms", accounts.role(SOURCE, "stranger", on("*", "GetObject")))
+    for by, title in ((accounts.session("kms", arn), "the grantee"), (stranger, "a stranger")):
+        refused(
+            f"{title} doesn't retire a grant",
+            functools.partial(by.retire_grant, KeyId=key, GrantId=made["GrantId"]),
+            "AccessDeniedException",
+        )
+    allowed(
+        "its retiring principal does",
+        lambda: accounts.session("kms", retirer).retire_grant(KeyId=key, GrantId=made["GrantId"]),
+    )
+    refused("then it is gone", read, *denied)
+    made = grant(Operations=["Decrypt", "RetireGrant"])
+    allowed(
+        "a grantee who may retires it by its token",
+        lambda: accounts.session("kms", arn).retire_grant(GrantToken=made["GrantToken"]),
+    )
+    refused("and has nothing then", read, *denied)
+    made = grant()
+    allowed("the account that made it may", lambda: owner.retire_grant(GrantToken=made["GrantToken"]))
+
+    refused(
+        "a grant to nobody",
+        lambda: grant(GranteePrincipal=arn + "-2"),
+        "InvalidArnException",
+    )
+    made = grant()
+    iam = accounts.root("iam", TARGET)
+    unique_id = iam.get_role(RoleName="grantee")["Role"]["RoleId"]
+    iam.delete_role_policy(RoleName="grantee", PolicyName="access")
+    iam.delete_role(RoleName="grantee")
+    accounts.role(TARGET, "grantee", on("*", "GetObject"), decrypt)
+    s3 = accounts.session("s3", arn)
+    source.put_bucket_policy(
+        Bucket=SOURCE_BUCKET, Policy=policy(on(SOURCE_BUCKET, "GetObject", Principal={"AWS": arn}))
+    )
+    refused("a grant to a role is none to its successor", lambda: s3.get_object(**sealed), *denied)
+    one = owner.list_grants(KeyId=key)["Grants"][0]
+    check("and names the role that was", one["GranteePrincipal"] == unique_id, one)
+    administrator = accounts.role(
+        TARGET,
+        "granter",
+        {"Action": ["kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"], "Resource": "*"},
+    )
+    foreign = accounts.session("kms", administrator)
+    refused(
+        "another account lists no grants", lambda: foreign.list_grants(KeyId=key), "AccessDeniedException"
+    )
+    refused(
+        "and makes none",
+        lambda: foreign.create_grant(KeyId=key, GranteePrincipal=arn, Operations=["Decrypt"]),
+        "AccessDeniedException",
+    )
+
+
+def check_key_states(accounts, source):
+    """DescribeKey tells what a key is good for; an AWS managed key is nobody's to change."""
+    kms = accounts.root("kms", SOURCE)
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+
+    def told(**expected):
+        metadata = kms.describe_key(KeyId=key)["KeyMetadata"]
+        seen = {name: metadata[name] for name in expected}
+        check(f"DescribeKey tells {expected}", seen == expected, metadata)
+
+    told(KeyManager="CUSTOMER", KeyState="Enabled", Enabled=True, AWSAccountId=SOURCE)
+    kms.disable_key(KeyId=key)
+    told(KeyState="Disabled", Enabled=False)
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    told(KeyState="PendingDeletion", Enabled=False)
+    managed = source.put_object(
+        Bucket=SOURCE_BUCKET, Key="managed", Body=b"", ServerSideEncryption="aws:kms"
+    )["SSEKMSKeyId"]
+    key = managed
+    told(KeyManager="AWS", KeyState="Enabled")
+    text = policy(own_account(SOURCE))
+    for title, call in {
+        "its policy": lambda: kms.put_key_policy(KeyId=managed, PolicyName="default", Policy=text),
+        "its state": lambda: kms.disable_key(KeyId=managed),
+        "its life": lambda: kms.schedule_key_deletion(KeyId=managed),
+    }.items():
+        refused(f"an AWS managed key keeps {title}", call, "AccessDeniedException")
+    grantee = accounts.role(TARGET, "no-grantee", on("*", "GetObject"))
+    refused(
+        "and gives no grants",
+        lambda: kms.create_grant(KeyId=managed, GranteePrincipal=grantee, Operations=["Decrypt"]),
+        "AccessDeniedException",
+    )
+
+
+def check_forwarded_events(accounts, source):
+    """A bucket's event reaches another account's bus, if both sides let it."""
+    bus = f"arn:aws:events:{REGION}:{TARGET}:event-bus/default"
+    queues, events = accounts.root("sqs", TARGET), accounts.root("events", TARGET)
+
+    def queue_behind(rule, pattern, account=TARGET):
+        """A queue that a rule of the account's bus fills."""
+        url = accounts.root("sqs", account).create_queue(QueueName=rule)["QueueUrl"]
+        accounts.root("events", account).put_rule(Name=rule, EventPattern=json.dumps(pattern))
+        accounts.root("events", account).put_targets(
+            Rule=rule, Targets=[{"Id": "queue", "Arn": f"arn:aws:sqs:{REGION}:{account}:{rule}"}]
+        )
+        return url
+
+    arrived = queue_behind("arrived", {"source": ["aws.s3"], "account": [SOURCE]})
+    mine = queue_behind("mine", {"source": ["aws.s3"], "account": [TARGET]})
+
+    def receive(url, wait=1):
+        messages = queues.receive_message(QueueUrl=url, WaitTimeSeconds=wait).get("Messages", [])
+        for message in messages:
+            queues.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return [json.loads(message["Body"]) for message in messages]
+
+    pattern = {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {
+            "bucket": {"name": ["source-lists"]},
+            "object": {"key": [{"wildcard": "lists/*/manifest.checksum"}]},
+        },
+    }
+    trust = {"Action": "sts:AssumeRole", "Principal": {"Service": "events.amazonaws.com"}}
+    trust["Condition"] = {"StringEquals": {"aws:SourceAccount": SOURCE}}
+    put_events = {"Action": "events:PutEvents", "Resource": bus}
+    forwarder = f"arn:aws:iam::{SOURCE}:role/forwarder"
+    lists = {
+        "Type": "AWS::S3::Bucket",
+        "Properties": {
+            "BucketName": "source-lists",
+            "NotificationConfiguration": {"EventBridgeConfiguration": {"EventBridgeEnabled": True}},
+        },
+    }
+    role = {
+        "Type": "AWS::IAM::Role",
+        "Properties": {
+            "RoleName": "forwarder",
+            "AssumeRolePolicyDocument": json.loads(policy(trust)),
+            "Policies": [{"PolicyName": "access", "PolicyDocument": json.loads(policy(put_events))}],
+        },
+    }
+    reader = accounts.role(TARGET, "list-reader", on("*", "GetObject"))
+    letting_in = {
+        "Type": "AWS::S3::BucketPolicy",
+        "Properties": {
+            "Bucket": {"Ref": "Lists"},
+            "PolicyDocument": json.loads(policy(on("source-lists", "GetObject", Principal={"AWS": reader}))),
+        },
+    }
+    target = {"Id": "bus", "Arn": bus, "RoleArn": {"Fn::GetAtt": ["Role", "Arn"]}}
+    rule = {"Type": "AWS::Events::Rule", "Properties": {"EventPattern": pattern, "Targets": [target]}}
+    ended = deploy(accounts, SOURCE, "forwarding", Lists=lists, Role=role, Rule=rule, Policy=letting_in)
+    check("the sender's stack is accepted", ended == "CREATE_COMPLETE", ended)
+    roleless = {**rule, "Properties": {"EventPattern": pattern, "Targets": [{"Id": "bus", "Arn": bus}]}}
+    ended = deploy(accounts, SOURCE, "roleless", Rule=roleless)
+    check("one whose rule has no role isn't", ended != "CREATE_COMPLETE", ended)
+
+    def deliver(key="lists/2030/manifest.checksum", wait=1):
+        source.put_object(Bucket="source-lists", Key=key, Body=b"")
+        return receive(arrived, wait)
+
+    allowed(
+        "its bucket policy works",
+        lambda: (
+            deliver(wait=0),
+            accounts.session("s3", reader).get_object(
+                Bucket="source-lists", Key="lists/2030/manifest.checksum"
+            ),
+        ),
+    )
+    check("without the bus's policy nothing arrives", deliver() == [])
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{SOURCE}:root"},
+        "Action": "events:PutEvents",
+        "Resource": bus,
+    }
+    properties = {"StatementId": "source", "Statement": statement, "EventBusName": "default"}
+    receiving = {"Type": "AWS::Events::EventBusPolicy", "Properties": properties}
+    ended = deploy(accounts, TARGET, "receiving", Policy=receiving)
+    check("the receiver's stack is accepted", ended == "CREATE_COMPLETE", ended)
+    kept = json.loads(events.describe_event_bus()["Policy"])["Statement"]
+    check("and is the bus's policy", kept == [{**statement, "Sid": "source"}], kept)
+    seen = deliver()
+    check(
+        "then the event arrives, as the sender's",
+        [(each["account"], each["detail"]["object"]["key"]) for each in seen]
+        == [(SOURCE, "lists/2030/manifest.checksum")],
+        seen,
+    )
+    check("and only to rules that want the sender's", receive(mine, 0) == [])
+    check("a key that the pattern doesn't match stays", deliver("lists/2030/manifest.json") == [])
+
+    third_queue = accounts.root("sqs", THIRD).create_queue(QueueName="third")["QueueUrl"]
+    third_bus = bus.replace(TARGET, THIRD)
+    accounts.root("events", THIRD).put_permission(
+        StatementId="any", Action="events:PutEvents", Principal=TARGET
+    )
+    accounts.root("events", THIRD).put_rule(Name="third", EventPattern='{"source": ["aws.s3", "own"]}')
+    accounts.root("events", THIRD).put_targets(
+        Rule="third", Targets=[{"Id": "queue", "Arn": f"arn:aws:sqs:{REGION}:{THIRD}:third"}]
+    )
+    onward = accounts.root("iam", TARGET)
+    onward.create_role(RoleName="onward", AssumeRolePolicyDocument=policy({**trust, "Condition": {}}))
+    onward.put_role_policy(
+        RoleName="onward", PolicyName="access", PolicyDocument=policy({**put_events, "Resource": third_bus})
+    )
+    events.put_rule(Name="onward", EventPattern='{"source": ["aws.s3", "own"]}')
+    events.put_targets(
+        Rule="onward",
+        Targets=[{"Id": "bus", "Arn": third_bus, "RoleArn": f"arn:aws:iam::{TARGET}:role/onward"}],
+    )
+
+    def at_the_third():
+        answer = accounts.root("sqs", THIRD).receive_message(QueueUrl=third_queue, WaitTimeSeconds=1)
+        return [json.loads(each["Body"])["source"] for each in answer.get("Messages", [])]
+
+    check("an event that was forwarded arrives", len(deliver()) == 1)
+    check("and goes no further", at_the_third() == [])
+    events.put_events(Entries=[{"Source": "own", "DetailType": "Own", "Detail": "{}"}])
+    third = at_the_third()
+    check("where one of the middle account's own does", third == ["own"], third)
+
+    iam = accounts.root("iam", SOURCE)
+    for title, statements, count in (
+        ("of another bus", [{**put_events, "Resource": bus + "-2"}], 0),
+        ("denied", [put_events, {**put_events, "Effect": "Deny"}], 0),
+        ("as it was", [put_events], 1),
+    ):
+        iam.put_role_policy(RoleName="forwarder", PolicyName="access", PolicyDocument=policy(*statements))
+        seen = deliver()
+        check(f"with the role's permission {title}, {count} events arrive", len(seen) == count, seen)
+    iam.update_assume_role_policy(
+        RoleName="forwarder",
+        PolicyDocument=policy({**trust, "Condition": {"StringEquals": {"aws:SourceAccount": TARGET}}}),
+    )
+    check("a role that EventBridge can't assume sends nothing", deliver() == [])
+    iam.update_assume_role_policy(RoleName="forwarder", PolicyDocument=policy(trust))
+    whole = policy({**statement, "Sid": "whole", "Principal": {"AWS": forwarder}})
+    events.put_permission(Policy=whole)
+    check("a whole policy that names the role lets it in", len(deliver()) == 1)
+    events.put_permission(
+        Policy=policy({**statement, "Sid": "whole", "Principal": {"AWS": f"arn:aws:iam::{THIRD}:root"}})
+    )
+    check("one that names another account doesn't", deliver() == [])
+
+
+def check_call_log(accounts, calls):
+    """Every call that IAM judges is written down, with what S3 asks in the caller's name."""
+    key = accounts.root("kms", TARGET).create_key()["KeyMetadata"]["Arn"]
+    statements = on("*", "PutObject", "PutObjectTagging"), {"Action": "kms:GenerateDataKey", "Resource": key}
+    arn = accounts.role(TARGET, "logged", *statements)
+    s3 = accounts.session("s3", arn)
+    before = len(calls.read_text().splitlines())
+    s3.put_object(
+        Bucket=TARGET_BUCKET,
+        Key="logged",
+        Body=b"",
+        Tagging="a=b",
+        ServerSideEncryption="aws:kms",
+        SSEKMSKeyId=key,
+    )
+    refused("a call to be written down", lambda: s3.list_objects_v2(Bucket=TARGET_BUCKET), "AccessDenied")
+    lines = [json.loads(line) for line in calls.read_text().splitlines()[before:]]
+    resource = f"arn:aws:s3:::{TARGET_BUCKET}"
+    expected = [
+        ("s3:PutObject", f"{resource}/logged", True),
+        ("s3:PutObjectTagging", f"{resource}/logged", True),
+        ("kms:GenerateDataKey", key, True),
+        ("s3:ListBucket", resource, False),
+    ]
+    check(
+        "the log has each call and what it took",
+        [(each["action"], each["resource"], each["allowed"]) for each in lines] == expected,
+        lines,
+    )
+    check(
+        "of the role and its session",
+        {(each["principal"], each["session"]) for each in lines} == {(arn, "check")},
+        lines,
+    )
+    sealing = lines[2]["context"] if len(lines) > 2 else {}
+    check(
+        "with the keys of a call of KMS",
+        sealing.get("kms:ViaService") == f"s3.{REGION}.amazonaws.com"
+        and sealing.get("kms:EncryptionContext:aws:s3:arn") == f"{resource}/logged",
+        sealing,
+    )
+    check("and none of S3's own", lines[0]["context"] == {}, lines[0])
+
+
 def main():
-    with emulator() as endpoint:
+    with emulator() as (endpoint, calls):
         accounts = Accounts(endpoint)
         source, target = build(accounts)
         for subject, *arguments in (
@@ -1170,6 +2245,19 @@ def main():
             (check_report_delivery, source, target),
             (check_stack_encryption, target),
             (check_state_machines, target),
+            (check_simulation,),
+            (check_boundaries, source, target),
+            (check_principals, source),
+            (check_policy_texts, source),
+            (check_conditions, source, target),
+            (check_public_policies, source),
+            (check_regions,),
+            (check_requester_pays, source, target),
+            (check_bucket_settings, target),
+            (check_kms_grants, source),
+            (check_key_states, source),
+            (check_forwarded_events, source),
+            (check_call_log, calls),
         ):
             try:
                 subject(accounts, *arguments)
