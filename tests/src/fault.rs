@@ -135,8 +135,8 @@ impl<P: Probe> Probe for Faulty<P> {
         self.script.around("try_write", self.port.try_write(probe)).await
     }
 
-    async fn try_read_as_payer(&self, at: &ObjectAt) -> AwsResult<()> {
-        self.script.around("try_read_as_payer", self.port.try_read_as_payer(at)).await
+    async fn try_list_as_payer(&self, bucket: &BucketName) -> AwsResult<()> {
+        self.script.around("try_list_as_payer", self.port.try_list_as_payer(bucket)).await
     }
 
     async fn region(&self, bucket: &BucketName) -> AwsResult<Region> {

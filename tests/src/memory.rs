@@ -277,16 +277,18 @@ impl State {
         }
     }
 
-    /// The bytes at a place, as a GET answers them.
-    fn get(&self, who: Who, at: &ObjectAt) -> AwsResult<&Content> {
-        if self.setup.paying.contains(&at.bucket) && self.bucket(&at.bucket).owner != self.ours {
+    /// Who does not offer to pay gets nothing from a bucket whose requesters do.
+    fn paid(&self, bucket: &BucketName) -> AwsResult<()> {
+        let foreign = self.buckets.get(bucket).is_some_and(|found| found.owner != self.ours);
+        if foreign && self.setup.paying.contains(bucket) {
             return Err(AwsError::Forbidden("AccessDenied: Access Denied".to_owned()));
         }
-        self.get_paid(who, at)
+        Ok(())
     }
 
-    /// The same for who offers to pay.
-    fn get_paid(&self, who: Who, at: &ObjectAt) -> AwsResult<&Content> {
+    /// The bytes at a place, as a GET answers them.
+    fn get(&self, who: Who, at: &ObjectAt) -> AwsResult<&Content> {
+        self.paid(&at.bucket)?;
         let content = self.find(who, read_action("s3:GetObject", at), at)?;
         if content.encryption.as_deref() == Some("SSE-C") {
             return Err(AwsError::Refused(
@@ -389,6 +391,7 @@ impl ReadObjects for View {
     async fn list(&self, bucket: &BucketName, prefix: &str, after: Option<&str>) -> AwsResult<Page> {
         let state = self.world.state();
         state.allow(self.who, "s3:ListBucket", bucket, None)?;
+        state.paid(bucket)?;
         let current = |(key, versions): (&String, &Vec<Version>)| {
             let content = versions.last()?.content.as_ref()?;
             let class = content.storage_class.clone().unwrap_or_else(|| StorageClass::new("STANDARD"));

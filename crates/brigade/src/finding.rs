@@ -251,7 +251,8 @@ impl Findings {
     /// probes and AWS's request ids don't count.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let said: Vec<_> = self.blocking().map(|f| (f.kind, &f.account, &f.grant, &f.problem)).collect();
+        let said: Vec<_> =
+            self.blocking().map(|f| (f.kind, &f.account, &f.grant, &f.problem, &f.remedy)).collect();
         let text = serde_json::to_vec(&said).unwrap_or_default();
         hex::encode(&Sha256::digest(text)[..8])
     }
@@ -298,11 +299,11 @@ impl Findings {
             .0
             .iter()
             .filter_map(|finding| finding.grant.as_ref())
-            .filter(|grant| source.concerns(&grant.place))
+            .filter(|grant| source.includes(grant))
             .map(|grant| (grant.account.clone(), grant.place.clone()))
             .collect();
         for finding in &mut self.0 {
-            let Some(grant) = finding.grant.as_ref().filter(|grant| source.concerns(&grant.place)) else {
+            let Some(grant) = finding.grant.as_ref().filter(|grant| source.includes(grant)) else {
                 continue;
             };
             let places = asked.iter().filter(|(account, _)| *account == grant.account);

@@ -131,8 +131,8 @@ pub struct WriteProbe {
 pub trait Probe: Sync {
     /// Starts an upload and abandons it: no object, no version and no event comes of it.
     fn try_write(&self, probe: &WriteProbe) -> impl Future<Output = AwsResult<()>> + Send;
-    /// Like [`ReadObjects::try_read`], offering to pay where a bucket's requesters do.
-    fn try_read_as_payer(&self, at: &ObjectAt) -> impl Future<Output = AwsResult<()>> + Send;
+    /// Proves that a bucket could be listed by who offers to pay, where its requesters do.
+    fn try_list_as_payer(&self, bucket: &BucketName) -> impl Future<Output = AwsResult<()>> + Send;
     /// The Region a bucket is in, which S3 tells also to who may not list it.
     fn region(&self, bucket: &BucketName) -> impl Future<Output = AwsResult<Region>> + Send;
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use brigade::finding::{Cause, FindingKind};
+use brigade::policy::review::Trouble;
 use brigade::report::Verdict;
-use brigade_cli::rehearse::{Options, Outcome, Source, check_access, refusals, run};
+use brigade_cli::rehearse::{Breakage, Options, Outcome, Source, breakages, check_access, refusals, run};
 use brigade_cli::terminal::Terminal;
 use tokio::sync::Mutex;
 
@@ -203,4 +205,49 @@ async fn the_emulator_lets_in_whom_aws_lets_in() {
     let _turn = STAGE.lock().await;
     let closing = check_access().await.expect("every rule holds");
     assert!(closing.ends_with(", 0 failed") && !closing.starts_with("0 "), "{closing}");
+}
+
+#[tokio::test]
+async fn every_breakage_is_found_before_any_job_and_mended_by_what_is_printed() {
+    use FindingKind::*;
+    let _turn = STAGE.lock().await;
+    let met = breakages(Terminal::silent()).await.expect("every breakage is found and mended");
+    let found: Vec<(Breakage, Vec<FindingKind>, Option<Cause>, &[Trouble])> = met
+        .iter()
+        .map(|met| (met.breakage, met.kinds.clone(), met.causes.first().copied(), met.checked.as_slice()))
+        .collect();
+    let (bucket, key) = (Some(Cause::BucketPolicy), Some(Cause::KeyPolicy));
+    let denied = Some(Cause::ExplicitDeny);
+    let keys = [KeyForbidden, KeyForbidden];
+    let behind = |kinds: &[FindingKind]| [kinds, &keys].concat();
+    assert_eq!(
+        found,
+        [
+            (Breakage::Orphaned, behind(&[ManifestUnreadable, SourceUnlistable]), bucket, &[][..]),
+            (Breakage::ListMissing, behind(&[SourceUnlistable]), bucket, &[]),
+            (Breakage::ReadMissing, behind(&[SourceUnreadable, TagsUnreadable]), bucket, &[]),
+            (Breakage::TagsMissing, vec![TagsUnreadable], bucket, &[]),
+            (Breakage::KeyStatementMissing, vec![KeyForbidden], key, &[]),
+            (Breakage::ListsMissing, vec![ManifestUnreadable], bucket, &[]),
+            (Breakage::ListsReadMissing, vec![ManifestUnreadable], bucket, &[]),
+            (Breakage::Expired, behind(&[SourceUnreadable, TagsUnreadable]), bucket, &[]),
+            // From outside, a bucket that is shut looks like one that was never opened.
+            (Breakage::Public, behind(&[SourceUnlistable]), bucket, &[Trouble::Public]),
+            (Breakage::DeniedAtSource, behind(&[SourceUnreadable]), bucket, &[Trouble::Denied]),
+            (Breakage::AwsManagedKey, vec![KeyForbidden, KeyUnnamed], None, &[]),
+            (Breakage::KeyDisabled, vec![KeyUnusable], None, &[]),
+            (Breakage::KeyPendingDeletion, vec![KeyUnusable], None, &[]),
+            (Breakage::RequesterPays, vec![RequesterPays], None, &[]),
+            (Breakage::RoleDrifted, vec![SourceUnreadable, TagsUnreadable], Some(Cause::IdentityPolicy), &[]),
+            (Breakage::RoleBounded, vec![KeyForbidden], Some(Cause::PermissionsBoundary), &[]),
+            (Breakage::RoleDistrusted, vec![RoleUnassumable], None, &[]),
+            (Breakage::DestinationKeyClosed, vec![KeyForbidden], key, &[]),
+            (Breakage::ConditionalWritesOnly, vec![DestinationUnwritable], denied, &[]),
+            (Breakage::ReportsRefused, vec![ReportUnwritable], denied, &[]),
+            (Breakage::ManifestClosedToCreator, vec![CreatorForbidden], denied, &[]),
+            (Breakage::CreatorMayNotPass, vec![CreatorForbidden], None, &[]),
+            (Breakage::DestinationElsewhere, vec![WrongRegion], None, &[]),
+        ]
+    );
+    assert!(met.iter().all(|met| met.jobs == 0), "before any job");
 }

@@ -3,16 +3,12 @@
 use std::sync::Arc;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
-use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     ArchiveStatus, ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, EncodingType, Object,
     ObjectCannedAcl, RequestPayer, ServerSideEncryption,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
 use brigade::id::BucketName;
 use brigade::key;
 use brigade::ports::{
@@ -44,15 +40,6 @@ impl Store {
 
     fn client(&self, bucket: &BucketName) -> &Client {
         if self.settings.owns(bucket) { &self.here } else { &self.there }
-    }
-
-    fn begin_read(&self, at: &ObjectAt) -> GetObjectFluentBuilder {
-        self.client(&at.bucket)
-            .get_object()
-            .bucket(at.bucket.as_str())
-            .key(at.key.as_str())
-            .set_version_id(version(at))
-            .range("bytes=0-0")
     }
 }
 
@@ -101,7 +88,21 @@ impl ReadObjects for Store {
     }
 
     async fn try_read(&self, at: &ObjectAt) -> AwsResult<()> {
-        read_or_empty(at, self.begin_read(at).send().await)
+        let read = self
+            .client(&at.bucket)
+            .get_object()
+            .bucket(at.bucket.as_str())
+            .key(at.key.as_str())
+            .set_version_id(version(at))
+            .range("bytes=0-0")
+            .send()
+            .await;
+        match read {
+            Ok(_) => Ok(()),
+            // An empty object has no first byte, and was read all the same.
+            Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => Ok(()),
+            Err(error) => Err(kind(&format!("GetObject {at}"), &error)),
+        }
     }
 
     async fn try_tags(&self, at: &ObjectAt) -> AwsResult<()> {
@@ -134,9 +135,10 @@ impl ReadObjects for Store {
 }
 
 impl Probe for Store {
-    async fn try_read_as_payer(&self, at: &ObjectAt) -> AwsResult<()> {
-        let read = self.begin_read(at).request_payer(RequestPayer::Requester).send().await;
-        read_or_empty(at, read)
+    async fn try_list_as_payer(&self, bucket: &BucketName) -> AwsResult<()> {
+        let list = self.client(bucket).list_objects_v2().bucket(bucket.as_str()).max_keys(1);
+        let listed = list.request_payer(RequestPayer::Requester).send().await;
+        listed.map(|_| ()).map_err(|error| kind(&format!("ListObjectsV2 s3://{bucket}"), &error))
     }
 
     async fn region(&self, bucket: &BucketName) -> AwsResult<brigade::id::Region> {
@@ -319,18 +321,6 @@ impl ports::Upload for Upload {
             .await
             .map(|_| ())
             .map_err(|error| kind(&format!("CompleteMultipartUpload {}", self.at), &error))
-    }
-}
-
-fn read_or_empty(
-    at: &ObjectAt,
-    read: Result<GetObjectOutput, SdkError<GetObjectError, HttpResponse>>,
-) -> AwsResult<()> {
-    match read {
-        Ok(_) => Ok(()),
-        // An empty object has no first byte, and was read all the same.
-        Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => Ok(()),
-        Err(error) => Err(kind(&format!("GetObject {at}"), &error)),
     }
 }
 

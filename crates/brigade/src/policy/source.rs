@@ -182,16 +182,20 @@ impl SourceAccess {
     /// The `brigade grants` command that does something about these policies of the need.
     #[must_use]
     pub fn command<'a>(&self, verb: &str, places: impl IntoIterator<Item = &'a Place>) -> String {
-        let mut only: Vec<&str> = Vec::new();
+        let (mut only, mut keys): (Vec<&str>, Vec<KmsKeyArn>) = (Vec::new(), Vec::new());
         for place in places {
             match place {
                 Place::BucketPolicy(bucket) if !only.contains(&bucket.as_str()) => only.push(bucket.as_str()),
-                Place::KeyPolicy(key) if !only.contains(&key.as_str()) => only.push(key.as_str()),
+                Place::KeyPolicy(key) if !only.contains(&key.as_str()) => {
+                    only.push(key.as_str());
+                    keys.push(key.clone());
+                }
                 _ => {}
             }
         }
         let mut asked = self.clone();
-        asked.keys.retain(|key| only.contains(&key.as_str()));
+        let of_lists = |key: &KmsKeyArn| self.lists.iter().any(|list| list.key.as_ref() == Some(key));
+        asked.keys = keys.into_iter().filter(|key| self.keys.contains(key) || !of_lists(key)).collect();
         asked.lists = asked.lists.filter(|list| {
             only.contains(&list.bucket.as_str()) || list.key.iter().any(|key| only.contains(&key.as_str()))
         });
@@ -200,15 +204,15 @@ impl SourceAccess {
         words.chain(only).map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether a policy is one of those that grant this need.
+    /// Whether a grant is one of this need's, or would be if all its keys were known.
     #[must_use]
-    pub fn concerns(&self, place: &Place) -> bool {
-        match place {
+    pub fn includes(&self, grant: &Grant) -> bool {
+        match &grant.place {
             Place::BucketPolicy(bucket) => {
                 *bucket == self.bucket || self.lists.iter().any(|list| list.bucket == *bucket)
             }
-            Place::KeyPolicy(key) => {
-                self.keys.contains(key) || self.lists.iter().any(|list| list.key.as_ref() == Some(key))
+            Place::KeyPolicy(_) => {
+                grant.statements.iter().all(|statement| statement.action == ["kms:Decrypt"])
             }
             Place::RolePolicy(_) | Place::RoleTrust(_) | Place::PermissionsBoundary(_) => false,
         }

@@ -25,6 +25,7 @@ pub(super) struct Stack {
     pub(super) work_bucket: String,
     pub(super) topic: String,
     pub(super) decide_function: String,
+    pub(super) batch_role: String,
 }
 
 /// Uploads the functions' code, then creates the stack and waits until it stands.
@@ -118,6 +119,7 @@ impl Stack {
             work_bucket: output("WorkBucketName")?,
             topic: output("TopicArn")?,
             decide_function: output("DecideFunctionName")?,
+            batch_role: output("BatchRoleArn")?,
         })
     }
 }

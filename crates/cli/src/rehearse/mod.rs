@@ -9,6 +9,7 @@
 //! this process). A rehearsal proves nothing about quotas, prices or the speed of AWS.
 
 mod accounts;
+mod breakages;
 mod check;
 mod deploy;
 mod emulator;
@@ -53,6 +54,7 @@ use workshop::Workshop;
 
 use crate::terminal::Terminal;
 
+pub use breakages::{Breakage, Met, breakages};
 pub use check::Check;
 pub use follow::{Ending, Job};
 pub use loopback::{Loopback, check_access};

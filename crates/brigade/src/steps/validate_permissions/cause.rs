@@ -42,7 +42,8 @@ enum Side {
 }
 
 impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
-    /// Adds what a refused probe means. `grant` is what the resource's policy would have to allow.
+    /// Adds what a refused probe means, and answers whether it is the resource's policy that may be in
+    /// the way. `grant` is what that policy would have to allow.
     pub(super) async fn add_refusal(
         &mut self,
         kind: FindingKind,
@@ -50,7 +51,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         evidence: String,
         refused: Refused,
         grant: Grant,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let found = self.cause(&evidence, &refused).await?;
         let mut finding = match found {
             Some((cause, Side::Role)) => self.of_role(kind, problem, cause, &refused),
@@ -72,7 +73,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         finding.cause = found.map(|(cause, _)| cause);
         finding.evidence = evidence;
         self.findings.add(finding);
-        Ok(())
+        Ok(found.is_none_or(|(_, side)| side == Side::Resource))
     }
 
     /// A refusal of the role's own policies, which our own account mends.

@@ -133,6 +133,7 @@ pub async fn run(
         role,
         account,
         findings: Findings::default(),
+        elsewhere: Vec::new(),
     };
     let findings = look.around(plan.as_ref(), forbidden.as_ref()).await?;
 
@@ -180,6 +181,8 @@ struct Look<'a, R, A> {
     role: &'a R,
     account: &'a A,
     findings: Findings,
+    /// Buckets of other Regions than expected, which no probe of ours can reach.
+    elsewhere: Vec<BucketName>,
 }
 
 impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {

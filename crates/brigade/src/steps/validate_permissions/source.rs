@@ -73,6 +73,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             let account = &self.transfer.destination.account;
             let problem = format!("bucket {bucket} is in {region}, and is looked for in {expected}");
             self.findings.add(Finding::new(FindingKind::WrongRegion, account, problem, remedy(&region)));
+            self.elsewhere.push(bucket.clone());
         }
         Ok(())
     }
@@ -80,20 +81,23 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
     /// The list of objects: the inventory or CSV, and the listing that tells missing from forbidden.
     pub(super) async fn look_at_list(&mut self, forbidden: Option<&ListObject>) -> Result<(), Error> {
         let bucket = &self.transfer.source.bucket;
+        if self.elsewhere.contains(bucket) {
+            return Ok(());
+        }
         let listed = self.role.list(bucket, "", None).await;
         if let Some(evidence) = refusal_of_bucket(listed, "list the source bucket", bucket)? {
+            if self.role.try_list_as_payer(bucket).await.is_ok() {
+                self.add_requester_pays(evidence);
+                return Ok(());
+            }
             let account = &self.transfer.source.account;
             let problem = format!("the batch role may not list s3://{bucket} in account {account}");
             let refused = Refused::s3("s3:ListBucket", bucket.arn(), account);
-            self.add_refusal(
-                FindingKind::SourceUnlistable,
-                problem,
-                evidence,
-                refused,
-                self.source.source_bucket(),
-            )
-            .await?;
-            self.expect_keys();
+            let grant = self.source.source_bucket();
+            let kind = FindingKind::SourceUnlistable;
+            if self.add_refusal(kind, problem, evidence, refused, grant).await? {
+                self.expect_keys();
+            }
         }
         let manifest = match &self.transfer.objects {
             ObjectSource::Inventory(inventory) => {
@@ -111,6 +115,17 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         Ok(())
     }
 
+    fn add_requester_pays(&mut self, evidence: String) {
+        let (bucket, account) = (&self.transfer.source.bucket, &self.transfer.source.account);
+        let problem = format!("s3://{bucket} makes requesters pay; a copy that does not offer to is refused");
+        let remedy = format!("account {account} pays for the time of the transfer");
+        let command = format!(
+            "aws s3api put-bucket-request-payment --bucket {bucket} --request-payment-configuration Payer=BucketOwner"
+        );
+        let finding = Finding::new(FindingKind::RequesterPays, account, problem, remedy);
+        self.findings.add(Finding { evidence, command: Some(command), ..finding });
+    }
+
     async fn add_unreadable_list(&mut self, part: &ObjectAt, evidence: String) -> Result<(), Error> {
         let problem = format!("the batch role may not read {part}");
         let list = ListAccess { bucket: part.bucket.clone(), key: denied_key(&evidence), delivered: false };
@@ -123,12 +138,16 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         } else {
             let refused = Refused::s3("s3:GetObject", format!("{}/{}", part.bucket.arn(), part.key), account);
             let grant = self.source.list_bucket(&list);
-            self.add_refusal(FindingKind::ManifestUnreadable, problem, evidence, refused, grant).await
+            self.add_refusal(FindingKind::ManifestUnreadable, problem, evidence, refused, grant).await?;
+            Ok(())
         }
     }
 
     /// The objects of the plan's sample: read, decrypt, tags.
     pub(super) async fn look_at_objects(&mut self, plan: &Plan) -> Result<(), Error> {
+        if self.elsewhere.contains(&self.transfer.source.bucket) {
+            return Ok(());
+        }
         let probes: Vec<Seen> = stream::iter(plan.tally.sample.objects())
             .map(|object| self.probe(object))
             .buffered(PROBES_IN_FLIGHT)
@@ -164,30 +183,24 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let mut named: Vec<&str> = self.source.keys.iter().map(KmsKeyArn::as_str).collect();
         named.push(key.as_str());
         let problem = format!("{} is encrypted with {key}, which this deployment was not told of", seen.at);
-        let remedy = format!("deploy the stack with SourceKmsKeyArns={}", named.join(","));
+        let remedy = format!(
+            "deploy the stack with SourceKmsKeyArns={}, unless that is aws/s3, whose objects have to be encrypted anew",
+            named.join(",")
+        );
         let account = &self.transfer.destination.account;
         self.findings.add(Finding::new(FindingKind::KeyUnnamed, account, problem, remedy));
     }
 
     async fn look_at_read(&mut self, seen: &Seen, some_were_read: bool) -> Result<(), Error> {
-        let Seen { at, encryption, read, key, paying, .. } = seen;
+        let Seen { at, encryption, read, key, .. } = seen;
         let evidence = refusal(read.clone(), "read an object")?.filter(|words| a_grant_may_mend(words));
         let Some(evidence) = evidence else { return Ok(()) };
-        if *paying {
-            let problem =
-                format!("s3://{} makes requesters pay; a copy that does not offer to is refused", at.bucket);
-            let remedy =
-                format!("account {} pays for the time of the transfer", self.transfer.source.account);
-            let account = &self.transfer.source.account;
-            let command = format!(
-                "aws s3api put-bucket-request-payment --bucket {} --request-payment-configuration Payer=BucketOwner",
-                at.bucket
-            );
-            let finding = Finding::new(FindingKind::RequesterPays, account, problem, remedy);
-            self.findings.add(Finding { evidence, command: Some(command), ..finding });
-            return Ok(());
-        }
         if let Some(key) = denied_key(&evidence).or_else(|| key.clone()) {
+            // Our own role may not use it yet, which says nothing of its policy.
+            if !self.source.keys.contains(&key) {
+                self.expect_key(&key);
+                return Ok(());
+            }
             let problem = format!("the batch role may not decrypt with {key}, which {at} is encrypted with");
             let grant = self.source.source_key(&key);
             return self.add_key_refusal(&key, problem, evidence, grant).await;
@@ -206,25 +219,28 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         } else {
             format!("{at} ({evidence})")
         };
-        if encryption.as_deref().is_none_or(|encryption| encryption.ends_with("KMS")) {
+        let theirs =
+            self.add_refusal(FindingKind::SourceUnreadable, problem, evidence, refused, grant).await?;
+        if theirs && encryption.as_deref().is_none_or(|encryption| encryption.ends_with("KMS")) {
             self.expect_keys();
         }
-        self.add_refusal(FindingKind::SourceUnreadable, problem, evidence, refused, grant).await
+        Ok(())
     }
 
     /// Behind a bucket that lets nobody in, the keys can't be tried yet. They are asked for at once,
     /// so that an administrator is bothered once.
     fn expect_keys(&mut self) {
         for key in self.source.keys.clone() {
-            let grant = self.source.source_key(&key);
-            let finding = Finding::new(
-                FindingKind::KeyForbidden,
-                &key.account(),
-                format!("the batch role will need to decrypt with {key}"),
-                key_remedy(&key, &grant),
-            );
-            self.findings.add(Finding { proven: false, grant: Some(grant), ..finding });
+            self.expect_key(&key);
         }
+    }
+
+    fn expect_key(&mut self, key: &KmsKeyArn) {
+        let grant = self.source.source_key(key);
+        let problem = format!("the batch role will need to decrypt with {key}");
+        let remedy = key_remedy(key, &grant);
+        let finding = Finding::new(FindingKind::KeyForbidden, &key.account(), problem, remedy);
+        self.findings.add(Finding { proven: false, grant: Some(grant), ..finding });
     }
 
     async fn probe(&self, object: &SourceObject) -> Seen {
@@ -247,13 +263,8 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
                 Err(_) => {}
             }
         }
-        let paying = refused && key.is_none() && role.try_read_as_payer(&at).await.is_ok();
-        let tags = if self.transfer.destination.copies_tags() && !paying {
-            role.try_tags(&at).await
-        } else {
-            Ok(())
-        };
-        Seen { at, encryption: object.encryption.clone(), read, key, tags, paying }
+        let tags = if self.transfer.destination.copies_tags() { role.try_tags(&at).await } else { Ok(()) };
+        Seen { at, encryption: object.encryption.clone(), read, key, tags }
     }
 
     pub(super) async fn add_key_refusal(
@@ -268,7 +279,8 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             return Ok(());
         }
         let refused = Refused::kms("kms:Decrypt", key);
-        self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await
+        self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await?;
+        Ok(())
     }
 }
 
@@ -316,6 +328,4 @@ struct Seen {
     read: AwsResult<()>,
     key: Option<KmsKeyArn>,
     tags: AwsResult<()>,
-    /// Whether it can be read by who offers to pay.
-    paying: bool,
 }

@@ -35,6 +35,9 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
     pub(super) async fn look_at_targets(&mut self) -> Result<(), Error> {
         for target in [self.copies(), self.reports()] {
             let bucket = &target.probe.bucket;
+            if self.elsewhere.contains(bucket) {
+                continue;
+            }
             let Some(settings) = self.settings(bucket).await? else { continue };
             if target.kind == FindingKind::DestinationUnwritable {
                 self.warn_of(bucket, &settings);
@@ -269,7 +272,8 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let problem = format!("the batch role may not write {} to s3://{bucket}", target.what);
         let refused = Refused::s3(action, resource, &self.target.account);
         let grant = self.own_bucket(bucket, action);
-        self.add_refusal(target.kind, problem, evidence, refused, grant).await
+        self.add_refusal(target.kind, problem, evidence, refused, grant).await?;
+        Ok(())
     }
 
     /// What the policy of one of our own buckets would have to allow, where it counts at all.
@@ -298,7 +302,8 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         if self.target.kms_key.as_ref() == Some(key) {
             let grant = self.target.destination_key(&self.source.role, key);
             let refused = Refused::kms("kms:GenerateDataKey", key);
-            return self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await;
+            self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await?;
+            return Ok(());
         }
         let problem = format!("{problem}, which bucket {bucket} encrypts with by default");
         let remedy = format!("deploy the stack with DestinationKmsKeyArn={key}");
@@ -377,7 +382,8 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         }
         let refused = Refused::s3("s3:GetObject", resource, &self.target.account);
         let grant = self.own_bucket(bucket, "s3:GetObject");
-        self.add_refusal(FindingKind::ManifestUnreadable, problem, evidence, refused, grant).await
+        self.add_refusal(FindingKind::ManifestUnreadable, problem, evidence, refused, grant).await?;
+        Ok(())
     }
 
     fn denied_reading(
