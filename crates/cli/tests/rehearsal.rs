@@ -1,7 +1,7 @@
 //! Whole transfers, each with an emulator, a deployment and objects of its own, as
 //! `brigade rehearse` runs them. They take turns: two at once would only share the processors.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,8 +9,11 @@ use std::time::Duration;
 use brigade::finding::{Cause, FindingKind};
 use brigade::policy::review::Trouble;
 use brigade::report::Verdict;
-use brigade_cli::rehearse::{Breakage, Options, Outcome, Source, breakages, check_access, refusals, run};
+use brigade_cli::rehearse::{
+    Breakage, Options, Outcome, Recorded, Source, breakages, check_access, recorded, refusals, run,
+};
 use brigade_cli::terminal::Terminal;
+use serde_json::Value;
 use tokio::sync::Mutex;
 
 static STAGE: Mutex<()> = Mutex::const_new(());
@@ -40,6 +43,13 @@ async fn an_inventory_arrives() {
     let outcome = rehearsed(of(Source::Inventory)).await;
     assert_everything_arrived(&outcome);
     assert_eq!(outcome.permission_rounds, 1, "an administrator is bothered once");
+}
+
+#[tokio::test]
+async fn an_inventory_arrives_in_the_source_account() {
+    let outcome = rehearsed(of(Source::InventoryAtSource)).await;
+    assert_everything_arrived(&outcome);
+    assert_eq!(outcome.permission_rounds, 1, "the companion's bucket lets the role in by itself");
 }
 
 #[tokio::test]
@@ -212,7 +222,8 @@ async fn every_breakage_is_found_before_any_job_and_mended_by_what_is_printed() 
     use FindingKind::*;
     let _turn = STAGE.lock().await;
     let met = breakages(Terminal::silent()).await.expect("every breakage is found and mended");
-    let found: Vec<(Breakage, Vec<FindingKind>, Option<Cause>, &[Trouble])> = met
+    type Found<'a> = (Breakage, Vec<FindingKind>, Option<Cause>, &'a [Trouble]);
+    let found: Vec<Found<'_>> = met
         .iter()
         .map(|met| (met.breakage, met.kinds.clone(), met.causes.first().copied(), met.checked.as_slice()))
         .collect();
@@ -250,4 +261,125 @@ async fn every_breakage_is_found_before_any_job_and_mended_by_what_is_printed() 
         ]
     );
     assert!(met.iter().all(|met| met.jobs == 0), "before any job");
+}
+
+/// Rehearsals that together do what a deployment can do.
+fn whole_repertoire() -> [Options; 4] {
+    [
+        Options { fault: 0.2, ..of(Source::InventoryAtSource) },
+        Options { canary: Some(10), ..of(Source::Csv) },
+        of(Source::Listing),
+        Options { duplicate_event: true, ..of(Source::Inventory) },
+    ]
+}
+
+#[tokio::test]
+async fn every_role_does_all_that_it_may_and_nothing_else() {
+    let _turn = STAGE.lock().await;
+    let mut usage = Usage::default();
+    for options in whole_repertoire() {
+        usage.add(recorded(&options).await.expect("a rehearsal"));
+    }
+    assert_eq!(usage.refused, BTreeSet::new(), "what a function does, its role allows");
+    let unused = usage.unused();
+    let explained = |(role, sid): &(String, String)| {
+        UNSEEN.iter().any(|(of, what, _)| role.contains(of) && (what.is_empty() || sid == what))
+    };
+    let unexplained: Vec<_> = unused.iter().filter(|entry| !explained(&entry.0)).collect();
+    assert!(unexplained.is_empty(), "allowed, and never done: {unexplained:#?}");
+    for (role, sid, why) in UNSEEN {
+        let there = unused.iter().any(|((of, what), _)| of.contains(role) && (sid.is_empty() || what == sid));
+        assert!(there, "{role} {sid} was seen after all: it needs no excuse ({why})");
+    }
+}
+
+/// What a role is allowed and no rehearsal shows, by role and Sid, and why.
+const UNSEEN: [(&str, &str, &str); 14] = [
+    ("TransferStateMachineRole", "", "the emulator runs state machines as the account's root"),
+    ("InventoryArrivedRole", "", "the emulator starts executions without the rule's role"),
+    ("Role", "WriteLogs", "Lambda writes the logs, which the emulator does without IAM"),
+    ("create-job", "WriteLogs", "Lambda writes the logs, which the emulator does without IAM"),
+    ("create-job", "CreateJobs", "the simulator answers Batch Operations' calls, and asks no IAM"),
+    ("create-job", "PassTheBatchRole", "a part of CreateJob"),
+    ("create-job", "ReadManifest", "a part of CreateJob"),
+    ("create-job", "SteerJobs", "the simulator answers Batch Operations' calls, and asks no IAM"),
+    ("UpdateJobStatusRole", "SteerJobs", "the simulator answers Batch Operations' calls, and asks no IAM"),
+    ("CollectReportRole", "FollowJobs", "the simulator answers Batch Operations' calls, and asks no IAM"),
+    ("Role", "TellMissingFromForbidden", "a report that is late, a decision that nothing waits for"),
+    ("GenerateManifestRole", "WriteParts", "only archived and huge objects are skipped; none is put here"),
+    ("-batch", "ListManifests", "a list in the work bucket that is not there"),
+    ("-batch", "EncryptCopies", "S3 documents that a multipart upload takes kms:Decrypt; a copy does not"),
+];
+
+/// What roles may do and did, and what they were refused.
+#[derive(Default)]
+struct Usage {
+    allowed: BTreeMap<(String, String, String, String), bool>,
+    refused: BTreeSet<(String, String, String)>,
+}
+
+impl Usage {
+    fn add(&mut self, recorded: Recorded) {
+        for (role, policies) in &recorded.roles {
+            let calls = recorded.calls.iter().filter(|call| call.principal == *role);
+            // The batch role is refused what was not granted yet: that is how the gate finds out.
+            for call in calls.clone().filter(|call| !call.allowed && !role.ends_with("-batch")) {
+                self.refused.insert((short(role), call.action.clone(), general(&call.resource)));
+            }
+            for statement in policies.iter().flat_map(|policy| list(&policy["Statement"])) {
+                for action in list(&statement["Action"]) {
+                    for resource in list(&statement["Resource"]) {
+                        let (action, resource) = (text(&action), text(&resource));
+                        let used = calls.clone().any(|call| {
+                            call.allowed && call.action == action && is_like(&call.resource, &resource)
+                        });
+                        let sid = statement["Sid"].as_str().unwrap_or_default().to_owned();
+                        let entry = (short(role), sid, action, general(&resource));
+                        *self.allowed.entry(entry).or_default() |= used;
+                    }
+                }
+            }
+        }
+    }
+
+    /// By role and Sid: an action on a resource.
+    fn unused(&self) -> Vec<((String, String), String)> {
+        let unused = self.allowed.iter().filter(|(_, used)| !**used);
+        unused
+            .map(|((role, sid, action, resource), _)| {
+                ((role.clone(), sid.clone()), format!("{action} on {resource}"))
+            })
+            .collect()
+    }
+}
+
+fn list(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_else(|| vec![value.clone()])
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn short(role: &str) -> String {
+    role.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// A resource without what differs from one deployment to the next.
+fn general(resource: &str) -> String {
+    let words = resource.split(|c: char| !c.is_ascii_hexdigit() && c != '-');
+    let random = words.filter(|word| word.len() >= 13 && word.chars().any(|c| c.is_ascii_digit()));
+    random.fold(resource.to_owned(), |text, word| text.replace(word, "\u{2026}"))
+}
+
+fn is_like(text: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
 }

@@ -9,12 +9,14 @@ use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::types::{Capability, Parameter, StackStatus};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::accounts::{Account, Estate};
+use super::accounts::{Account, DESTINATION, Estate};
 use super::package::{Function, Template, zipped};
 use super::workshop::Binaries;
 
 /// The stack's name, which its functions' and the batch role's names begin with.
 pub(super) const STACK: &str = "bucket-brigade";
+/// The companion's stack in the source account.
+const COMPANION: &str = "bucket-brigade-source";
 const PATIENCE: Duration = Duration::from_secs(120);
 const UPLOADS_IN_FLIGHT: usize = 2;
 
@@ -59,7 +61,28 @@ pub(super) async fn deploy(
         .send()
         .await
         .context("failed to create the stack")?;
-    outputs(&client).await
+    Stack::read(&outputs(&client, STACK).await?)
+}
+
+/// Deploys the source account's companion template as it is, which makes a bucket for inventories.
+/// The batch role need not exist yet.
+pub(super) async fn companion(account: &Account, estate: &Estate, template: &Path) -> Result<String> {
+    let body = std::fs::read_to_string(template)
+        .with_context(|| format!("failed to read {}", template.display()))?;
+    let client = Client::new(&account.config);
+    let role = format!("arn:aws:iam::{DESTINATION}:role/{STACK}-batch");
+    let given = [("SourceBucket", estate.source_bucket.clone()), ("BatchRoleArn", role)];
+    client
+        .create_stack()
+        .stack_name(COMPANION)
+        .template_body(body)
+        .set_parameters(Some(given.map(parameter).into()))
+        .capabilities(Capability::CapabilityIam)
+        .send()
+        .await
+        .context("failed to create the companion's stack")?;
+    let outputs = outputs(&client, COMPANION).await?;
+    outputs.get("InventoryBucketName").cloned().context("the companion has no output InventoryBucketName")
 }
 
 fn code_key(function: &str) -> String {
@@ -81,38 +104,40 @@ async fn upload(
 }
 
 fn parameters(estate: &Estate) -> Vec<Parameter> {
-    let parameter = |(name, value)| Parameter::builder().parameter_key(name).parameter_value(value).build();
     estate.parameters().into_iter().map(parameter).collect()
 }
 
-async fn outputs(client: &Client) -> Result<Stack> {
+fn parameter((name, value): (&str, String)) -> Parameter {
+    Parameter::builder().parameter_key(name).parameter_value(value).build()
+}
+
+async fn outputs(client: &Client, stack: &str) -> Result<BTreeMap<String, String>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let described =
-            client.describe_stacks().stack_name(STACK).send().await.context("failed to look at the stack")?;
-        let stack = described.stacks().first().context("the stack is gone")?;
-        match stack.stack_status() {
+            client.describe_stacks().stack_name(stack).send().await.context("failed to look at the stack")?;
+        let found = described.stacks().first().context("the stack is gone")?;
+        match found.stack_status() {
             Some(StackStatus::CreateComplete) => {
-                let outputs: BTreeMap<&str, &str> = stack
-                    .outputs()
-                    .iter()
-                    .filter_map(|output| Some((output.output_key()?, output.output_value()?)))
-                    .collect();
-                return Stack::read(&outputs);
+                let told = found.outputs().iter();
+                return Ok(told
+                    .filter_map(|output| {
+                        Some((output.output_key()?.to_owned(), output.output_value()?.to_owned()))
+                    })
+                    .collect());
             }
             Some(StackStatus::CreateInProgress) if Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            status => bail!("the stack does not stand ({status:?}):\n{}", failures(client).await),
+            status => bail!("the stack does not stand ({status:?}):\n{}", failures(client, stack).await),
         }
     }
 }
 
 impl Stack {
-    fn read(outputs: &BTreeMap<&str, &str>) -> Result<Self> {
+    fn read(outputs: &BTreeMap<String, String>) -> Result<Self> {
         let output = |name: &str| {
-            let value = outputs.get(name).with_context(|| format!("the stack has no output {name}"))?;
-            anyhow::Ok((*value).to_owned())
+            outputs.get(name).cloned().with_context(|| format!("the stack has no output {name}"))
         };
         Ok(Self {
             state_machine: output("StateMachineArn")?,
@@ -124,8 +149,8 @@ impl Stack {
     }
 }
 
-async fn failures(client: &Client) -> String {
-    let events = match client.describe_stack_events().stack_name(STACK).send().await {
+async fn failures(client: &Client, stack: &str) -> String {
+    let events = match client.describe_stack_events().stack_name(stack).send().await {
         Ok(events) => events,
         Err(error) => return format!("its events can't be read: {error}"),
     };

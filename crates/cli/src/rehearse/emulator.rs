@@ -16,6 +16,9 @@ const WAIT_SCALE: &str = "0.03";
 /// An idle emulator answers within two seconds; a busy machine may need more.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The log of every call that was judged.
+const CALLS: &str = "calls.jsonl";
+
 /// A running emulator.
 #[derive(Debug)]
 pub(super) struct Emulator {
@@ -63,6 +66,7 @@ impl Emulator {
             .env("IOT_MTLS_ENABLED", "0")
             .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
             .env("AWS_ENDPOINT_URL_S3_CONTROL", s3_control)
+            .env("REHEARSAL_CALLS", home.join(CALLS))
             .stdin(Stdio::piped())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -71,6 +75,12 @@ impl Emulator {
         let mut emulator = Self { log, home, guard };
         emulator.ready(port).await?;
         Ok(emulator)
+    }
+
+    /// Every call that was judged so far, a line of JSON each.
+    pub(super) fn calls(&self) -> Result<String> {
+        let log = self.home.join(CALLS);
+        std::fs::read_to_string(&log).with_context(|| format!("failed to read {}", log.display()))
     }
 
     async fn ready(&mut self, port: u16) -> Result<()> {

@@ -21,6 +21,7 @@ mod listing;
 mod loopback;
 mod mailbox;
 mod package;
+mod recorded;
 mod refusals;
 mod retry;
 mod specimens;
@@ -58,6 +59,7 @@ pub use breakages::{Breakage, Met, breakages};
 pub use check::Check;
 pub use follow::{Ending, Job};
 pub use loopback::{Loopback, check_access};
+pub use recorded::{Call, Recorded, recorded};
 pub use refusals::{Refusal, Refusals, refusals};
 pub use start::Source;
 
@@ -127,7 +129,12 @@ impl Options {
     /// # Errors
     /// Which options contradict each other, and why.
     pub fn check(&self) -> Result<(), &'static str> {
-        if self.duplicate_event && self.source != Source::Inventory {
+        if self.source == Source::InventoryAtSource && (self.no_grant || self.canary.is_some()) {
+            return Err(
+                "--no-grant and --canary take a request; --source inventory-at-source begins by an event",
+            );
+        }
+        if self.duplicate_event && matches!(self.source, Source::Csv | Source::Listing) {
             return Err("--duplicate-event needs --source inventory: a request comes from a person, once");
         }
         Ok(())
@@ -293,7 +300,7 @@ impl Stage {
         terminal.say(&format!("{endpoint}, log in {}", emulator.log.display()));
 
         story.step(&format!("Account {DESTINATION} deploys template.yaml"));
-        let estate = Estate {
+        let mut estate = Estate {
             source_bucket: "photos-of-the-source".to_owned(),
             source_keys: [
                 source.create_key("the source bucket").await?,
@@ -305,6 +312,14 @@ impl Stage {
             prefix: "incoming".to_owned(),
         };
         make_buckets(&source, &destination, &estate).await?;
+        if options.source == Source::InventoryAtSource {
+            let companion = workshop.root.join("source-account/template.yaml");
+            estate.manifest_bucket = deploy::companion(&source, &estate, &companion).await?;
+            terminal.say(&format!(
+                "Account {SOURCE} deploys source-account/template.yaml, which makes s3://{}",
+                estate.manifest_bucket
+            ));
+        }
         let stack = deploy::deploy(&destination, &estate, template, &binaries, &directory).await?;
         terminal.say(&format!("State machine {}", stack.state_machine));
         Ok(Self {

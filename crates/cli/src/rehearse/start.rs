@@ -19,11 +19,14 @@ use crate::terminal::Terminal;
 
 /// Where the list of objects comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// An S3 Inventory report; its arrival starts the transfer.
     #[default]
     Inventory,
+    /// The same in a bucket of the source account, which source-account/template.yaml makes there;
+    /// the event is sent on to the destination's account.
+    InventoryAtSource,
     /// A CSV manifest with versions in a bucket of the source account; a request names it.
     Csv,
     /// A listing of the source bucket; a request asks for it.
@@ -34,7 +37,7 @@ impl Source {
     /// The folder of the copies: the deployment's, and a folder below it where a request names one.
     pub(super) fn prefix(self, estate: &Estate) -> String {
         match self {
-            Self::Inventory => estate.prefix.clone(),
+            Self::Inventory | Self::InventoryAtSource => estate.prefix.clone(),
             Self::Csv | Self::Listing => format!("{}/chosen", estate.prefix),
         }
     }
@@ -63,7 +66,12 @@ pub(super) async fn begin(scene: Scene<'_>, options: &Options, terminal: Termina
             let objects = json!({ "inventory": { "bucket": bucket, "manifestKey": report.manifest } });
             request(scene, options, objects, terminal).await
         }
-        Source::Inventory => inventory_arrives(scene, options, terminal).await,
+        Source::Inventory => {
+            inventory_arrives(scene, &scene.stack.work_bucket, DESTINATION, options, terminal).await
+        }
+        Source::InventoryAtSource => {
+            inventory_arrives(scene, &scene.estate.manifest_bucket, SOURCE, options, terminal).await
+        }
         Source::Csv => {
             let (bucket, key) = (scene.estate.manifest_bucket.as_str(), "lists/chosen objects.csv");
             let (manifest, rows) = csv_manifest(scene).await?;
@@ -84,9 +92,14 @@ fn inventory(scene: Scene<'_>, bucket: &str, prefix: &str) -> Delivery {
     }
 }
 
-async fn inventory_arrives(scene: Scene<'_>, options: &Options, terminal: Terminal) -> Result<()> {
-    let bucket = scene.stack.work_bucket.as_str();
-    configure_inventory(scene, bucket).await?;
+async fn inventory_arrives(
+    scene: Scene<'_>,
+    bucket: &str,
+    owner: &str,
+    options: &Options,
+    terminal: Terminal,
+) -> Result<()> {
+    configure_inventory(scene, bucket, owner).await?;
     let delivery = inventory(scene, bucket, "inventory");
     let report = delivery.write(scene.source).await?;
     terminal.say(&format!(
@@ -103,9 +116,9 @@ async fn inventory_arrives(scene: Scene<'_>, options: &Options, terminal: Termin
 }
 
 /// What the source's administrator sets up once, so that S3 delivers reports.
-async fn configure_inventory(scene: Scene<'_>, bucket: &str) -> Result<()> {
+async fn configure_inventory(scene: Scene<'_>, bucket: &str, owner: &str) -> Result<()> {
     let destination = InventoryS3BucketDestination::builder()
-        .account_id(DESTINATION)
+        .account_id(owner)
         .bucket(format!("arn:aws:s3:::{bucket}"))
         .format(InventoryFormat::Csv)
         .prefix("inventory")
@@ -150,7 +163,7 @@ async fn csv_manifest(scene: Scene<'_>) -> Result<(Vec<u8>, usize)> {
 
 async fn request(scene: Scene<'_>, options: &Options, objects: Value, terminal: Terminal) -> Result<()> {
     let mut request = json!({ "objects": objects });
-    if options.source != Source::Inventory {
+    if matches!(options.source, Source::Csv | Source::Listing) {
         request["destination"] = json!({ "prefix": options.source.prefix(scene.estate) });
     }
     if options.no_grant {

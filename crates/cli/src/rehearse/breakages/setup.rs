@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::super::Stage;
 use super::super::accounts::{Account, DESTINATION, REGION, SOURCE};
+use super::super::recorded::decoded;
 use super::Breakage;
 
 /// The bucket of lists in the source account.
@@ -409,9 +410,6 @@ fn owner<'a>(stage: &'a Stage, place: &Place) -> &'a Account {
 pub(super) async fn document_at(stage: &Stage, place: &Place) -> Result<Option<String>> {
     let account = owner(stage, place);
     let iam = aws_sdk_iam::Client::new(&account.config);
-    let decoded = |text: &str| {
-        if text.starts_with('{') { Ok(text.to_owned()) } else { percent_decoded(text) }
-    };
     Ok(match place {
         Place::BucketPolicy(bucket) => {
             match account.s3.get_bucket_policy().bucket(bucket.as_str()).send().await {
@@ -447,22 +445,6 @@ pub(super) async fn document_at(stage: &Stage, place: &Place) -> Result<Option<S
             Some(decoded(document.context("no document")?)?)
         }
     })
-}
-
-fn percent_decoded(text: &str) -> Result<String> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        if byte == b'%' {
-            let digits = std::str::from_utf8(tail.get(..2).context("half an escape")?)?;
-            bytes.push(u8::from_str_radix(digits, 16)?);
-            rest = &tail[2..];
-        } else {
-            bytes.push(byte);
-            rest = tail;
-        }
-    }
-    Ok(String::from_utf8(bytes)?)
 }
 
 /// Puts a policy.
