@@ -278,7 +278,7 @@ async fn every_role_does_all_that_it_may_and_nothing_else() {
     let _turn = STAGE.lock().await;
     let mut usage = Usage::default();
     for options in whole_repertoire() {
-        usage.add(recorded(&options).await.expect("a rehearsal"));
+        usage.add(&recorded(&options).await.expect("a rehearsal"));
     }
     assert_eq!(usage.refused, BTreeSet::new(), "what a function does, its role allows");
     let unused = usage.unused();
@@ -319,7 +319,7 @@ struct Usage {
 }
 
 impl Usage {
-    fn add(&mut self, recorded: Recorded) {
+    fn add(&mut self, recorded: &Recorded) {
         for (role, policies) in &recorded.roles {
             let calls = recorded.calls.iter().filter(|call| call.principal == *role);
             // The batch role is refused what was not granted yet: that is how the gate finds out.
