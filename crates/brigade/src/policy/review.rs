@@ -13,9 +13,11 @@ use super::document::{PolicyDocument, PolicyStatement};
 use super::evaluate::{
     Evaluation, Known, Principal, Question, StatementRef, evaluate, expired, is_public, orphans,
 };
+use super::source::{SourceAccess, quoted};
 use super::{Grant, Place, SID_PREFIX, Statement};
 use crate::finding::{Exemption, Severity};
-use crate::id::RoleArn;
+use crate::id::{KmsKeyArn, RoleArn};
+use crate::ports::KeyFacts;
 
 /// What is wrong with a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -40,6 +42,8 @@ pub enum Trouble {
     TooWide,
     /// A statement of ours that this need does not ask for.
     LeftOver,
+    /// The key itself can't be used, whatever its policy says.
+    KeyUnusable,
     /// The policy is nearly as long as it may be.
     NearlyFull,
     /// With what is needed the policy is longer than it may be.
@@ -95,6 +99,60 @@ pub fn review(need: &Grant, role: &RoleArn, present: Present<'_>) -> Vec<Remark>
     remarks.extend(reviewer.length());
     remarks.sort_by_key(|remark| (remark.severity, remark.trouble, remark.statement.clone()));
     remarks.dedup();
+    remarks
+}
+
+/// What keeps a key from serving a need, whatever its policy says.
+#[must_use]
+pub fn review_key(key: &KmsKeyArn, facts: &KeyFacts, need: &SourceAccess) -> Vec<Remark> {
+    let SourceAccess { bucket, region, prefix, .. } = need;
+    let mut remarks = Vec::new();
+    let mut unusable = |problem: &str, remedy: String| {
+        remarks.push(Remark {
+            trouble: Trouble::KeyUnusable,
+            severity: Severity::Blocks,
+            place: Place::KeyPolicy(key.clone()),
+            statement: None,
+            problem: format!("key {key} {problem}"),
+            remedy,
+            exemption: None,
+        });
+    };
+    if facts.aws_managed {
+        let path = quoted(&format!("s3://{bucket}/{prefix}"));
+        unusable(
+            "is an AWS managed key such as aws/s3, which no policy can open to another account",
+            format!(
+                "encrypt its objects anew under a customer managed key, and name that one: aws s3 cp {path} {path} --recursive --sse aws:kms --sse-kms-key-id KEY_ARN"
+            ),
+        );
+    }
+    let named = format!("--key-id {key} --region {}", key.region());
+    match facts.state.as_str() {
+        "Enabled" => {}
+        "Disabled" => unusable("is disabled", format!("enable it: aws kms enable-key {named}")),
+        "PendingDeletion" => unusable(
+            "is about to be deleted, and with it everything it encrypted",
+            format!(
+                "cancel that, and enable it: aws kms cancel-key-deletion {named} && aws kms enable-key {named}"
+            ),
+        ),
+        state => unusable(&format!("is not enabled but {state}"), "make it usable first".to_owned()),
+    }
+    if !facts.symmetric {
+        unusable(
+            "is not a symmetric key, the only kind that S3 encrypts with",
+            "name the key that the objects are encrypted with".to_owned(),
+        );
+    }
+    if need.keys.contains(key) && key.region() != *region {
+        unusable(
+            &format!("is not in {region}, where bucket {bucket} and so its keys are"),
+            format!(
+                "name the key of {region}; the replica of a multi-Region key has the same id and an ARN of its own"
+            ),
+        );
+    }
     remarks
 }
 
@@ -437,7 +495,9 @@ pub fn sparing(statement: &Value, role: &RoleArn) -> Value {
         Value::Null => Vec::new(),
         one => vec![one],
     };
-    named.push(Value::String(role.to_string()));
+    if !named.iter().any(|name| *name == role.as_str()) {
+        named.push(Value::String(role.to_string()));
+    }
     *values = if named.len() == 1 { named.remove(0) } else { Value::Array(named) };
     spared
 }
