@@ -57,6 +57,17 @@ pub(super) struct Asked<'a> {
     pub(super) kms_grants: bool,
 }
 
+impl<'a> Asked<'a> {
+    /// Asks for what can be.
+    pub(super) fn new(need: &'a SourceAccess, grants: &'a [Grant], kms_grants: bool) -> Result<Self, Usage> {
+        if kms_grants && need.expires.is_some() {
+            let problem = "--expires can't be kept by KMS grants, which have no conditions and so no end; leave out --kms-grants, or leave out --expires and end them by `brigade grants revoke --kms-grants`";
+            return Err(Usage(problem.to_owned()));
+        }
+        Ok(Self { need, grants, kms_grants })
+    }
+}
+
 impl Asked<'_> {
     /// What adding what is needed would change.
     pub(super) async fn applied(&self, account: &impl Account) -> Result<Vec<Change>> {
@@ -173,7 +184,7 @@ pub(super) async fn carry_out(
     }
     let question = match &changing[..] {
         [change] => format!("Change {}?", change.subject()),
-        several => format!("Change these {}?", several.len()),
+        several => format!("Make these {} changes?", several.len()),
     };
     match answer(&question) {
         None => {

@@ -23,9 +23,8 @@ pub(super) struct Report {
     pub(super) blocked: bool,
     /// Everything that is wrong.
     pub(super) remarks: Vec<Remark>,
-    /// The command that adds what is missing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) command: Option<String>,
+    /// The commands that mend what stops it.
+    pub(super) commands: Vec<String>,
     #[serde(skip)]
     places: Vec<Place>,
 }
@@ -47,9 +46,17 @@ pub(super) async fn look(asked: &Asked<'_>, account: &impl Account) -> Result<Re
     let places: Vec<Place> = asked.grants.iter().map(|grant| grant.place.clone()).collect();
     let mended: Vec<&Place> = places.iter().filter(mendable).collect();
     let kms_grants = if asked.kms_grants { " --kms-grants" } else { "" };
-    let command = (!mended.is_empty()).then(|| asked.need.command("apply", mended) + kms_grants);
+    let mut commands = Vec::new();
+    if !mended.is_empty() {
+        commands.push(asked.need.command("apply", mended) + kms_grants);
+    }
+    for remark in remarks.iter().filter(|remark| remark.severity == Severity::Blocks) {
+        if let (Some(exemption), Some(statement)) = (&remark.exemption, &remark.statement) {
+            commands.push(asked.need.exempting(&exemption.account, &exemption.place, statement));
+        }
+    }
     let blocked = remarks.iter().any(|remark| remark.severity == Severity::Blocks);
-    Ok(Report { blocked, remarks, command, places })
+    Ok(Report { blocked, remarks, commands, places })
 }
 
 async fn at(asked: &Asked<'_>, grant: &Grant, account: &impl Account) -> Result<Vec<Remark>> {
@@ -163,8 +170,8 @@ impl Report {
                 terminal.success("  lets in what is needed, and nothing is wrong with it");
             }
         }
-        if let Some(command) = &self.command {
-            terminal.print(&format!("\nWhat is missing is added by\n{command}"));
+        if !self.commands.is_empty() {
+            terminal.print(&format!("\nWhat stops the transfer is mended by\n{}", self.commands.join("\n")));
         }
         Ok(outcome)
     }

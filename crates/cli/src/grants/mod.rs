@@ -75,16 +75,13 @@ pub struct Credentials {
 #[derive(Clone, Debug, clap::Args)]
 pub struct KmsGrants {
     /// For keys, KMS grants instead of statements in the key's policy; they have no end.
-    #[arg(long, conflicts_with = "expires")]
+    #[arg(long)]
     pub kms_grants: bool,
 }
 
 /// Options of `show`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Show {
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
-    pub need: Need,
     #[command(flatten)]
     #[expect(missing_docs, reason = "the type says it")]
     pub kms: KmsGrants,
@@ -100,14 +97,14 @@ pub struct Show {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub need: Need,
 }
 
 /// Options of `apply`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Apply {
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
-    pub need: Need,
     #[command(flatten)]
     #[expect(missing_docs, reason = "the type says it")]
     pub kms: KmsGrants,
@@ -117,14 +114,14 @@ pub struct Apply {
     /// Don't ask.
     #[arg(long)]
     pub yes: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub need: Need,
 }
 
 /// Options of `revoke`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Revoke {
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
-    pub need: Need,
     /// Take out every statement of ours, whichever role it names.
     #[arg(long)]
     pub all: bool,
@@ -137,14 +134,14 @@ pub struct Revoke {
     /// Don't ask.
     #[arg(long)]
     pub yes: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub need: Need,
 }
 
 /// Options of `check`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Check {
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "the type says it")]
-    pub need: Need,
     #[command(flatten)]
     #[expect(missing_docs, reason = "the type says it")]
     pub kms: KmsGrants,
@@ -154,6 +151,9 @@ pub struct Check {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub need: Need,
 }
 
 /// Options of `exempt`.
@@ -172,7 +172,7 @@ pub struct Exempt {
     #[arg(long, value_name = "ARN")]
     pub key: Option<KmsKeyArn>,
     /// The denying statement: its Sid, or its number from 1.
-    #[arg(long, value_name = "SID|NUMBER")]
+    #[arg(long, value_name = "SID|NUMBER", allow_hyphen_values = true)]
     pub statement: String,
     /// The bucket's Region, if it is not the configuration's.
     #[arg(long, value_name = "REGION")]
@@ -265,7 +265,7 @@ pub async fn run(options: &Options, config: &SdkConfig, terminal: &Terminal) -> 
         Verb::Show(show) => {
             let need = SourceAccess::from(&show.need);
             let grants = show.need.grants()?;
-            let asked = Asked { need: &need, grants: &grants, kms_grants: show.kms.kms_grants };
+            let asked = Asked::new(&need, &grants, show.kms.kms_grants)?;
             if let Some(file) = &show.into {
                 return show::into(&asked, file, show.json, *terminal);
             }
@@ -278,7 +278,7 @@ pub async fn run(options: &Options, config: &SdkConfig, terminal: &Terminal) -> 
         Verb::Apply(apply) => {
             let need = SourceAccess::from(&apply.need);
             let grants = apply.need.grants()?;
-            let asked = Asked { need: &need, grants: &grants, kms_grants: apply.kms.kms_grants };
+            let asked = Asked::new(&need, &grants, apply.kms.kms_grants)?;
             let account = Aws::new(config, &need.account, Some(&need.region));
             let changes = asked.applied(&account).await?;
             carry_out(&changes, &account, answer(apply.yes, *terminal), *terminal).await
@@ -294,12 +294,15 @@ pub async fn run(options: &Options, config: &SdkConfig, terminal: &Terminal) -> 
         Verb::Check(check) => {
             let need = SourceAccess::from(&check.need);
             let grants = check.need.grants()?;
-            let asked = Asked { need: &need, grants: &grants, kms_grants: check.kms.kms_grants };
+            let asked = Asked::new(&need, &grants, check.kms.kms_grants)?;
             let account = Aws::new(config, &need.account, Some(&need.region));
             check::look(&asked, &account).await?.tell(check.json, *terminal)
         }
         Verb::Exempt(exempt) => {
             let place = exempt.place().ok_or_else(|| Usage("name a bucket or a key".to_owned()))?;
+            if exempt.region.is_none() && config.region().is_none() {
+                return Err(Usage("give the bucket's Region by --region".to_owned()).into());
+            }
             let account = Aws::new(config, &exempt.account, exempt.region.as_ref());
             let changes =
                 exempted(&exempt.account, &place, &exempt.role, &exempt.statement, &account).await?;

@@ -282,7 +282,7 @@ async fn nothing_is_written_without_a_yes() {
     let (account, keyed) = (Memory::usual(), keyed());
     let changes = asked(&keyed).applied(&account).await.expect("changes");
     let no = |question: &str| {
-        assert_eq!(question, "Change these 2?");
+        assert_eq!(question, "Make these 2 changes?");
         Some(false)
     };
     let declined = carry_out(&changes, &account, no, Terminal::silent()).await;
@@ -444,6 +444,14 @@ async fn kms_grants_leave_the_key_policy_alone() {
     assert_eq!(account.at(&bucket("photos")).as_deref(), Some(THEIRS));
 }
 
+#[test]
+fn a_kms_grant_has_no_end() {
+    let (need, grants) = need("--expires 30d");
+    let Usage(refused) = Asked::new(&need, &grants, true).expect_err("a KMS grant with an end");
+    assert!(refused.contains("no conditions") && refused.contains("revoke --kms-grants"), "{refused}");
+    assert!(Asked::new(&need, &grants, false).is_ok());
+}
+
 #[tokio::test]
 async fn a_denial_stops_a_kms_grant_too() {
     let denying = KEY_POLICY.replace(
@@ -457,7 +465,14 @@ async fn a_denial_stops_a_kms_grant_too() {
     let report = check::look(&asked, &account).await.expect("a look");
     let troubles: Vec<_> = report.remarks.iter().map(|r| (r.trouble, r.statement.as_deref())).collect();
     assert_eq!(troubles, [(Trouble::Denied, Some("No"))]);
-    assert!(report.blocked && report.remarks[0].exemption.is_some());
+    let [command] = &report.commands[..] else { panic!("{report:?}") };
+    let Verb::Exempt(exempt) = Options::of_command(command).expect("a command").verb else {
+        panic!("{command}")
+    };
+    assert_eq!((exempt.key.as_ref().map(KmsKeyArn::as_str), exempt.statement.as_str()), (Some(KEY), "No"));
+    let spared = exempted(&exempt.account, &key(), &exempt.role, &exempt.statement, &account).await;
+    carry_out(&spared.expect("changes"), &account, yes, Terminal::silent()).await.expect("exempted");
+    assert_eq!(check::look(&asked, &account).await.expect("a look").remarks, []);
 }
 
 #[tokio::test]
@@ -466,15 +481,15 @@ async fn a_check_names_the_command_that_mends_it() {
     let report = check::look(&asked(&keyed), &account).await.expect("a look");
     assert!(report.blocked && report.remarks.iter().all(|remark| remark.trouble == Trouble::Missing));
     assert_eq!(report.tell(true, Terminal::silent()).expect("told"), Outcome::Blocked);
-    let command = report.command.expect("a command");
-    let Verb::Apply(mending) = Options::of_command(&command).expect("a command").verb else {
+    let [command] = &report.commands[..] else { panic!("{report:?}") };
+    let Verb::Apply(mending) = Options::of_command(command).expect("a command").verb else {
         panic!("{command}")
     };
     let mended = (SourceAccess::from(&mending.need), mending.need.grants().expect("grants"));
     assert_eq!(mended.1, keyed.1);
     apply(&asked(&mended), &account).await.expect("applied");
     let report = check::look(&asked(&keyed), &account).await.expect("a look");
-    assert_eq!((report.remarks, report.command), (vec![], None));
+    assert_eq!((report.remarks, report.commands), (vec![], vec![]));
 }
 
 #[test]
