@@ -98,7 +98,7 @@ impl KmsEdit {
     pub(super) fn diff(&self) -> String {
         let created = self.create.iter().map(|wanted| {
             format!(
-                "+KMS grant {}: {} may Decrypt, with {} and whatever it encrypted\n",
+                "+KMS grant {}: {} may Decrypt whatever {} encrypted\n",
                 wanted.name, wanted.grantee, wanted.key
             )
         });
