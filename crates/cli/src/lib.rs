@@ -29,7 +29,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Rehearse(rehearse::Options),
-    Grants(grants::Options),
+    Grants(Box<grants::Options>),
     /// Approve a plan: its job may run.
     Approve(decide::Options),
     /// Reject a plan: its job is cancelled and nothing is copied.

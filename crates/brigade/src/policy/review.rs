@@ -663,7 +663,7 @@ mod tests {
                 policy(
                     &bucket,
                     only("ListSource", |s| {
-                        s["Condition"]["DateLessThan"]["aws:CurrentTime"] = json!("2026-11-22T11:00:00Z")
+                        s["Condition"]["DateLessThan"]["aws:CurrentTime"] = json!("2026-11-22T11:00:00Z");
                     }),
                     &[],
                 ),
