@@ -2,6 +2,7 @@
 //! policies of their own.
 
 use aws_config::SdkConfig;
+use aws_sdk_s3::types::PublicAccessBlockConfiguration;
 use brigade_cli::grants::{Options, Outcome, run};
 use brigade_cli::rehearse::Loopback;
 use brigade_cli::terminal::Terminal;
@@ -137,4 +138,28 @@ async fn a_denying_statement_spares_the_role() {
         assert_eq!(scene.bucket_policy().await.matches(&scene.role).count(), 3);
     }
     assert_eq!(scene.run("check", "--only photos").await, Outcome::Done);
+}
+
+#[tokio::test]
+async fn one_public_statement_blocks_where_that_is_restricted() {
+    let scene = Scene::set().await;
+    let public = r#"{"Version":"2012-10-17","Statement":[{"Sid":"Web","Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::photos/web/*"}]}"#;
+    // New buckets refuse public policies; this one was public before that was switched on.
+    let restricted = PublicAccessBlockConfiguration::builder().restrict_public_buckets(true).build();
+    let block = scene.s3.put_public_access_block().bucket("photos");
+    block.public_access_block_configuration(restricted).send().await.expect("a restriction");
+    scene.run("apply", "--yes --only photos").await;
+    assert_eq!(scene.run("check", "--only photos").await, Outcome::Done);
+    scene.s3.put_bucket_policy().bucket("photos").policy(public).send().await.expect("a policy");
+    scene.run("apply", "--yes --only photos").await;
+    assert_eq!(scene.run("check", "--only photos").await, Outcome::Blocked);
+}
+
+#[tokio::test]
+async fn a_role_that_is_not_there_is_not_let_in() {
+    let scene = Scene { role: format!("arn:aws:iam::{DESTINATION}:role/bacth"), ..Scene::set().await };
+    let refused = scene.run_as(&scene.config, "apply", "--yes").await.expect_err("a typo in the role");
+    let refused = format!("{refused:#}");
+    assert!(refused.contains("MalformedPolicy") && refused.contains("BatchRoleArn"), "{refused}");
+    scene.assert_as_before().await;
 }

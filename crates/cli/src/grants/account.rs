@@ -1,12 +1,14 @@
 //! The account whose policies are asked for and changed, as far as the verbs know it.
 
 use std::error::Error;
+use std::iter::successors;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use aws_config::{Region as AwsRegion, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_kms::types::{GrantOperation, KeyManagerType, KeySpec};
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3control::config::endpoint::{Endpoint, EndpointFuture, Params, ResolveEndpoint};
 use brigade::id::{AccountId, BucketName, KmsKeyArn, Region};
 use brigade::policy::Place;
@@ -102,6 +104,10 @@ impl ResolveEndpoint for FixedEndpoint {
 
 impl Account for Aws<'_> {
     async fn caller(&self) -> Result<AccountId> {
+        let Some(provider) = self.config.credentials_provider() else {
+            return Err(no_credentials("none are configured"));
+        };
+        provider.provide_credentials().await.map_err(|error| no_credentials(&causes(&error)))?;
         let mut config = aws_sdk_sts::config::Builder::from(self.config);
         config.set_region(self.s3.config().region().cloned());
         let sts = aws_sdk_sts::Client::from_conf(config.build());
@@ -216,7 +222,7 @@ impl Account for Aws<'_> {
 fn unless<T, E, R>(answer: Result<T, SdkError<E, R>>, doing: &str, nothing: &str) -> Result<Option<T>>
 where
     E: ProvideErrorMetadata + Error + 'static,
-    R: std::fmt::Debug,
+    R: std::fmt::Debug + 'static,
 {
     match answer {
         Ok(answer) => Ok(Some(answer)),
@@ -225,14 +231,31 @@ where
     }
 }
 
+fn no_credentials(why: &str) -> anyhow::Error {
+    anyhow!(
+        "there are no credentials to use: {why}; name a profile by --profile, or put credentials into the environment (of a profile of IAM Identity Center: `aws configure export-credentials --profile NAME --format env`)"
+    )
+}
+
+/// An error and what is behind it, each said once.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut said: Vec<String> = Vec::new();
+    for cause in successors(Some(error), |&error| error.source()).map(ToString::to_string) {
+        if said.iter().all(|earlier| !earlier.contains(&cause)) {
+            said.push(cause);
+        }
+    }
+    said.join(": ")
+}
+
 /// AWS's own words, and what they mostly mean where that is not plain.
 fn refused<E, R>(doing: &str, error: &SdkError<E, R>) -> anyhow::Error
 where
     E: ProvideErrorMetadata + Error + 'static,
-    R: std::fmt::Debug,
+    R: std::fmt::Debug + 'static,
 {
     let Some(service) = error.as_service_error() else {
-        return anyhow!("{doing} failed: {}", DisplayErrorContext(error));
+        return anyhow!("{doing} failed: {}", causes(error));
     };
     let code = service.code().unwrap_or("no code");
     let hint = match code {
@@ -247,5 +270,46 @@ where
     match service.message() {
         Some(message) => anyhow!("{doing} was refused with {code}: {message}{hint}"),
         None => anyhow!("{doing} was refused with {code}{hint}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::BehaviorVersion;
+    use aws_credential_types::Credentials;
+    use aws_credential_types::provider::error::CredentialsError;
+    use aws_credential_types::provider::{SharedCredentialsProvider, future};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Expired;
+
+    impl ProvideCredentials for Expired {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let error: Result<Credentials, _> =
+                Err(CredentialsError::provider_error("the session has ended"));
+            future::ProvideCredentials::ready(error)
+        }
+    }
+
+    #[tokio::test]
+    async fn without_credentials_the_error_says_how_to_come_by_them() {
+        let account = "111111111111".parse().expect("an account");
+        let expired = SharedCredentialsProvider::new(Expired);
+        let config = || SdkConfig::builder().behavior_version(BehaviorVersion::latest());
+        for (config, why) in [
+            (config().build(), "none are configured"),
+            (config().credentials_provider(expired).build(), "the session has ended"),
+        ] {
+            let region = "us-east-1".parse().expect("a Region");
+            let refused =
+                Aws::new(&config, &account, Some(&region)).caller().await.expect_err(why).to_string();
+            assert!(refused.contains(why) && refused.contains("--profile"), "{refused}");
+            assert!(!refused.contains("ProviderError"), "{refused}");
+        }
     }
 }

@@ -37,6 +37,9 @@ impl Edit {
     pub(super) fn applied(grant: &Grant, before: Option<&str>) -> Result<Self> {
         let after = match before {
             Some(text) => parsed(&grant.place, text)?.with(&grant.statements),
+            None if matches!(grant.place, Place::KeyPolicy(_)) => {
+                bail!("{} was not shown by KMS; with ours alone nobody could manage the key", grant.place)
+            }
             None => PolicyDocument::fresh(&grant.statements),
         };
         Self::new(&grant.place, before, Some(after))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use brigade::id::{AccountId, BucketName, KmsKeyArn};
+use brigade::policy::document::PolicyDocument;
 use brigade::policy::review::Trouble;
 use brigade::policy::source::SourceAccess;
 use brigade::policy::{Grant, Place};
@@ -362,8 +363,10 @@ fn only_ours_for_the_role_are_taken_out_and_with_all_every_one_of_ours() {
 async fn a_key_never_loses_its_whole_policy() {
     let keyed = keyed();
     let account = Memory::of([(bucket("photos"), THEIRS)]);
-    let fresh = Edit::applied(&keyed.1[1], None).expect("an edit").after.expect("a policy");
-    account.policies.borrow_mut().insert(key(), fresh);
+    let refused = refusal(apply(&asked(&keyed), &account).await, &account);
+    assert!(refused.contains("with ours alone nobody could manage the key"), "{refused}");
+    let ours = PolicyDocument::fresh(&keyed.1[1].statements);
+    account.policies.borrow_mut().insert(key(), ours);
     let refused = refusal(revoke(&asked(&keyed), true, &account).await, &account);
     assert!(refused.contains("a key without a policy could never be managed again"), "{refused}");
 }
