@@ -1,12 +1,16 @@
-//! The documents say what the types say: the request's table is written from its schema, and every
-//! example is a request.
+//! The documents say what the types say: the request's table is written from its schema, the
+//! permissions' from the policy model, and every example is a request.
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use brigade::policy::role::{TargetAccess, trust};
+use brigade::policy::source::{ListAccess, SourceAccess};
+use brigade::policy::{Place, Statement};
 use brigade::request::{TransferRequest, Trigger};
 use schemars::schema_for;
 use serde_json::Value;
+use tests::scene::id;
 
 fn repository() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -75,19 +79,159 @@ fn the_requests_table_is_written_from_its_schema() {
     let mut table = String::from("| field | type | what |\n| --- | --- | --- |\n");
     rows(&schema, &schema, "", &mut table);
 
-    let page = repository().join("docs/request.md");
-    let text = std::fs::read_to_string(&page).expect("docs/request.md");
-    let (start, end) = ("<!-- fields: generated -->\n", "<!-- end of fields -->");
+    assert_written("docs/request.md", "<!-- fields: generated -->\n", "<!-- end of fields -->", &table);
+}
+
+/// What stands between two marks of a page is this; `UPDATE_DOCS` writes it there.
+fn assert_written(page: &str, start: &str, end: &str, generated: &str) {
+    let path = repository().join(page);
+    let text = std::fs::read_to_string(&path).expect(page);
     let from = text.find(start).expect("the start mark") + start.len();
     let to = text.find(end).expect("the end mark");
-    let written = format!("{}{table}{}", &text[..from], &text[to..]);
+    let written = format!("{}{generated}{}", &text[..from], &text[to..]);
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&page, &written).expect("write docs/request.md");
+        std::fs::write(&path, &written).expect(page);
         return;
     }
-    assert!(
-        text == written,
-        "docs/request.md is out of date: run UPDATE_DOCS=1 cargo test --workspace --test docs"
+    assert!(text == written, "{page} is out of date: run UPDATE_DOCS=1 cargo test --workspace --test docs");
+}
+
+const BATCH_ROLE: &str = "arn:aws:iam::222222222222:role/STACK-batch";
+
+/// Every statement that the widest transfer needs, by the policy it belongs to.
+fn parties() -> Vec<(String, Vec<Statement>)> {
+    let source = SourceAccess {
+        role: id(BATCH_ROLE),
+        account: id("111111111111"),
+        bucket: id("SOURCE"),
+        region: id("eu-west-1"),
+        prefix: String::new(),
+        keys: vec![id("arn:aws:kms:eu-west-1:111111111111:key/SOURCE-KEY")],
+        versions: true,
+        tags: true,
+        restore: false,
+        lists: Some(ListAccess {
+            bucket: id("LISTS"),
+            key: Some(id("arn:aws:kms:eu-west-1:111111111111:key/LISTS-KEY")),
+            delivered: true,
+        }),
+        expires: None,
+    };
+    let target = TargetAccess {
+        account: id("222222222222"),
+        bucket: id("DESTINATION"),
+        region: id("us-east-1"),
+        prefix: "FOLDER".to_owned(),
+        kms_key: Some(id("arn:aws:kms:us-east-1:222222222222:key/DESTINATION-KEY")),
+        tags: true,
+        acl: true,
+        multipart: false,
+        work_bucket: id("WORK"),
+        report_bucket: id("REPORTS"),
+    };
+    let destination_key = target.kms_key.as_ref().map(|key| target.destination_key(&source.role, key));
+    let functions = ["check-inventory", "generate-manifest", "validate-permissions"]
+        .map(|name| id(&format!("arn:aws:iam::222222222222:role/STACK-{name}")));
+    let mut parties: Vec<_> = source
+        .grants()
+        .into_iter()
+        .chain(destination_key)
+        .map(|grant| {
+            let title = match &grant.place {
+                Place::BucketPolicy(bucket) => format!("The policy of bucket `{bucket}`"),
+                Place::KeyPolicy(key) => {
+                    format!("The policy of key `{}`", key.as_str().rsplit('/').next().unwrap_or_default())
+                }
+                place => format!("{place}"),
+            };
+            (format!("{title}, account {}", grant.account), grant.statements)
+        })
+        .collect();
+    parties.extend([
+        ("The batch role, account 222222222222".to_owned(), target.batch_role(&source)),
+        ("Who may assume the batch role".to_owned(), trust(&functions)),
+        ("The creator, the role of `create-job`".to_owned(), target.creator(&source.role)),
+    ]);
+    parties
+}
+
+/// Why a statement is needed, by its Sid without our prefix and without the hash.
+fn why(name: &str) -> &'static str {
+    match name {
+        "ListSource" => "a missing object is told from a forbidden one, and prefixes can be listed",
+        "ReadSource" => "the copy reads the object, its tags, and versions where the list names them",
+        "DecryptSource" => "S3 decrypts what it reads, for whom it reads it",
+        "ListLists" => "a missing list is told from a forbidden one",
+        "ReadLists" => "the list is read",
+        "DeliverInventory" => "S3 delivers the source bucket's inventories there",
+        "DecryptLists" => "the list is encrypted",
+        "EncryptInventory" => "S3 encrypts the inventories it delivers",
+        "EncryptCopies" => "S3 encrypts the copies; large uploads read their parts again",
+        "ListManifests" => "as for lists",
+        "ReadManifests" => "the job reads its manifest, as this role",
+        "WriteCopies" => "the copy itself; tags and an ACL only where they are sent",
+        "WriteReports" => "the job writes its completion report, as this role",
+        "BatchOperations" => "the service runs the job as this role",
+        "FunctionsThatReadTheSource" => "the functions read the source and try permissions as the job will",
+        "CreateJobs" => "S3 knows no resource for it",
+        "PassTheBatchRole" => "the job gets the batch role and no other",
+        "SteerJobs" => "the job is followed, and confirmed or cancelled",
+        "TellMissingFromForbidden" => "a note that is not there yet is no error",
+        "ReadManifest" => "who creates a job must be able to read its manifest",
+        "NoteJobs" => "the job's id is kept, so that there is never a second one",
+        other => panic!("nobody says why {other} is needed"),
+    }
+}
+
+/// An element's values, each as code.
+fn code(values: &Value) -> String {
+    let values = match values {
+        Value::Array(values) => values.clone(),
+        one => vec![one.clone()],
+    };
+    let texts: Vec<String> =
+        values.iter().map(|value| format!("`{}`", value.as_str().unwrap_or_default())).collect();
+    texts.join("<br>")
+}
+
+fn row(statement: &Statement) -> String {
+    let ours = statement.sid.strip_prefix("Brigade");
+    let name = ours.map_or(statement.sid.as_str(), |rest| &rest[..rest.len() - 8]);
+    let sid = if ours.is_some() { format!("`Brigade{name}…`") } else { format!("`{name}`") };
+    let who = match &statement.principal {
+        Some(principal) if principal["AWS"] == BATCH_ROLE => "the batch role".to_owned(),
+        Some(principal) => {
+            let named = principal.as_object().into_iter().flatten();
+            named.map(|(_, names)| code(names)).collect()
+        }
+        None => String::new(),
+    };
+    let actions = code(&serde_json::json!(statement.action));
+    let resources = if statement.resource.is_empty() {
+        String::new()
+    } else {
+        code(&serde_json::json!(statement.resource))
+    };
+    let operators = statement.condition.as_ref().and_then(Value::as_object).into_iter().flatten();
+    let conditions = operators.flat_map(|(_, keys)| keys.as_object().into_iter().flatten());
+    let when: Vec<String> = conditions.map(|(key, value)| format!("`{key}`: {}", code(value))).collect();
+    format!("| {sid} | {who} | {actions} | {resources} | {} | {} |\n", when.join("<br>"), why(name))
+}
+
+#[test]
+fn the_permissions_tables_are_written_from_the_policy_model() {
+    let mut tables = String::new();
+    for (title, statements) in parties() {
+        write!(tables, "### {title}\n\n| statement | who | may | on | when | why |\n| --- | --- | --- | --- | --- | --- |\n")
+            .expect("a String takes every text");
+        tables.extend(statements.iter().map(row));
+        tables.push('\n');
+    }
+    assert_written(
+        "docs/permissions.md",
+        "<!-- statements: generated -->\n\n",
+        "<!-- end of statements -->",
+        &tables,
     );
 }
 

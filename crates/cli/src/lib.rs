@@ -4,6 +4,7 @@
 //! called from a test as well, and tells its story through a [`terminal::Terminal`].
 
 pub mod decide;
+pub mod grants;
 pub mod rehearse;
 pub mod terminal;
 
@@ -28,6 +29,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Rehearse(rehearse::Options),
+    Grants(Box<grants::Options>),
     /// Approve a plan: its job may run.
     Approve(decide::Options),
     /// Reject a plan: its job is cancelled and nothing is copied.
@@ -44,11 +46,15 @@ pub async fn run(arguments: Arguments) -> ExitCode {
             }
             rehearse::run(options, &terminal).await.map(|outcome| outcome.exit_code())
         }
+        Command::Grants(options) => {
+            let config = options.configuration().await;
+            grants::run(options, &config, &terminal).await.map(grants::Outcome::exit_code)
+        }
         Command::Approve(options) => decide::run(options, Decision::Approve, &terminal).await,
         Command::Reject(options) => decide::run(options, Decision::Reject, &terminal).await,
     };
     result.unwrap_or_else(|error| {
         terminal.error(&format!("{error:#}"));
-        ExitCode::FAILURE
+        if error.is::<grants::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }

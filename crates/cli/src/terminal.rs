@@ -31,6 +31,7 @@ enum Style {
     Bold,
     Dim,
     Good,
+    Warning,
     Bad,
 }
 
@@ -40,6 +41,7 @@ impl Style {
             Self::Bold => "1",
             Self::Dim => "2",
             Self::Good => "1;32",
+            Self::Warning => "1;33",
             Self::Bad => "1;31",
         }
     }
@@ -97,6 +99,51 @@ impl Terminal {
     /// A bad ending.
     pub fn failure(self, text: &str) {
         self.line(&self.styled(Style::Bad, text));
+    }
+
+    /// What deserves attention, but stops nothing.
+    pub fn warning(self, text: &str) {
+        self.line(&self.styled(Style::Warning, text));
+    }
+
+    /// A line above others.
+    pub fn heading(self, text: &str) {
+        self.line(&self.styled(Style::Bold, text));
+    }
+
+    /// A text as it is, for a person or a program to take away.
+    pub fn print(self, text: &str) {
+        self.line(text);
+    }
+
+    /// A unified diff.
+    pub fn diff(self, text: &str) {
+        for line in text.lines() {
+            let style = match line.as_bytes() {
+                [b'-', b'-', b'-', ..] | [b'+', b'+', b'+', ..] => Style::Bold,
+                [b'@', ..] => Style::Dim,
+                [b'+', ..] => Style::Good,
+                [b'-', ..] => Style::Bad,
+                _ => {
+                    self.line(line);
+                    continue;
+                }
+            };
+            self.line(&self.styled(style, line));
+        }
+    }
+
+    /// Asks a person to say yes or no, and takes no for the default; none if nobody can be asked.
+    #[must_use]
+    pub fn confirm(self, question: &str) -> Option<bool> {
+        if self.audience != Audience::Person || !std::io::stdin().is_terminal() {
+            return None;
+        }
+        let _ = write!(std::io::stdout(), "{} [y/N] ", self.styled(Style::Bold, question));
+        let _ = std::io::stdout().flush();
+        let mut answer = String::new();
+        let read = std::io::stdin().read_line(&mut answer);
+        Some(read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
     }
 
     /// Why a command can't go on, on standard error.

@@ -3,7 +3,7 @@
 //! The gate sees only whether a probe passes; who may read the policy sees why it does not, and
 //! what lets in more than is needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,9 +13,11 @@ use super::document::{PolicyDocument, PolicyStatement};
 use super::evaluate::{
     Evaluation, Known, Principal, Question, StatementRef, evaluate, expired, is_public, orphans,
 };
+use super::source::{SourceAccess, quoted};
 use super::{Grant, Place, SID_PREFIX, Statement};
 use crate::finding::{Exemption, Severity};
-use crate::id::RoleArn;
+use crate::id::{KmsKeyArn, RoleArn};
+use crate::ports::KeyFacts;
 
 /// What is wrong with a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -40,6 +42,8 @@ pub enum Trouble {
     TooWide,
     /// A statement of ours that this need does not ask for.
     LeftOver,
+    /// The key itself can't be used, whatever its policy says.
+    KeyUnusable,
     /// The policy is nearly as long as it may be.
     NearlyFull,
     /// With what is needed the policy is longer than it may be.
@@ -95,6 +99,60 @@ pub fn review(need: &Grant, role: &RoleArn, present: Present<'_>) -> Vec<Remark>
     remarks.extend(reviewer.length());
     remarks.sort_by_key(|remark| (remark.severity, remark.trouble, remark.statement.clone()));
     remarks.dedup();
+    remarks
+}
+
+/// What keeps a key from serving a need, whatever its policy says.
+#[must_use]
+pub fn review_key(key: &KmsKeyArn, facts: &KeyFacts, need: &SourceAccess) -> Vec<Remark> {
+    let SourceAccess { bucket, region, prefix, .. } = need;
+    let mut remarks = Vec::new();
+    let mut unusable = |problem: &str, remedy: String| {
+        remarks.push(Remark {
+            trouble: Trouble::KeyUnusable,
+            severity: Severity::Blocks,
+            place: Place::KeyPolicy(key.clone()),
+            statement: None,
+            problem: format!("key {key} {problem}"),
+            remedy,
+            exemption: None,
+        });
+    };
+    if facts.aws_managed {
+        let path = quoted(&format!("s3://{bucket}/{prefix}"));
+        unusable(
+            "is an AWS managed key such as aws/s3, which no policy can open to another account",
+            format!(
+                "encrypt its objects anew under a customer managed key, and name that one: aws s3 cp {path} {path} --recursive --sse aws:kms --sse-kms-key-id KEY_ARN"
+            ),
+        );
+    }
+    let named = format!("--key-id {key} --region {}", key.region());
+    match facts.state.as_str() {
+        "Enabled" => {}
+        "Disabled" => unusable("is disabled", format!("enable it: aws kms enable-key {named}")),
+        "PendingDeletion" => unusable(
+            "is about to be deleted, and with it everything it encrypted",
+            format!(
+                "cancel that, and enable it: aws kms cancel-key-deletion {named} && aws kms enable-key {named}"
+            ),
+        ),
+        state => unusable(&format!("is not enabled but {state}"), "make it usable first".to_owned()),
+    }
+    if !facts.symmetric {
+        unusable(
+            "is not a symmetric key, the only kind that S3 encrypts with",
+            "name the key that the objects are encrypted with".to_owned(),
+        );
+    }
+    if need.keys.contains(key) && key.region() != *region {
+        unusable(
+            &format!("is not in {region}, where bucket {bucket} and so its keys are"),
+            format!(
+                "name the key of {region}; the replica of a multi-Region key has the same id and an ARN of its own"
+            ),
+        );
+    }
     remarks
 }
 
@@ -372,28 +430,48 @@ fn sample_of(pattern: &str) -> String {
 
 /// What a statement allows beyond what is needed.
 fn wider(found: &Value, needed: &Statement) -> Vec<String> {
-    let listed = |member: &str| match &found[member] {
-        Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        Value::String(one) => vec![one.clone()],
-        _ => Vec::new(),
-    };
-    let mut wider: Vec<String> = listed("Action");
+    let mut wider = listed(&found["Action"]);
     wider.retain(|action| !needed.action.iter().any(|needed| needed.eq_ignore_ascii_case(action)));
-    let mut resources: Vec<String> = listed("Resource");
+    let mut resources = listed(&found["Resource"]);
     resources.retain(|resource| !needed.resource.contains(resource));
     wider.extend(resources);
-    if found.get("Principal") != needed.principal.as_ref() {
+    if !needed.principal.as_ref().is_some_and(|principal| alike(&found["Principal"], principal)) {
         wider.push(format!("for {}", found["Principal"]));
     }
     let conditions = needed.condition.as_ref().and_then(Value::as_object).into_iter().flatten();
     for (operator, keys) in conditions {
         for (key, value) in keys.as_object().into_iter().flatten() {
-            if found["Condition"][operator][key] != *value {
-                wider.push(format!("whatever {key} is"));
+            match &found["Condition"][operator][key] {
+                Value::Null => wider.push(format!("whatever {key} is")),
+                found if !alike(found, value) => wider.push(format!("where {key} is {found}")),
+                _ => {}
             }
         }
     }
     wider
+}
+
+fn listed(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Value::String(one) => vec![one.clone()],
+        _ => Vec::new(),
+    }
+}
+
+/// Whether two elements say the same: AWS may hand back a list in another order, and a list of one
+/// as its only member.
+fn alike(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| alike(a, b)))
+        }
+        (Value::String(_) | Value::Array(_), Value::String(_) | Value::Array(_)) => {
+            let set = |value| listed(value).into_iter().collect::<BTreeSet<_>>();
+            set(a) == set(b)
+        }
+        _ => a == b,
+    }
 }
 
 fn who(needed: &Statement, role: &RoleArn) -> String {
@@ -437,7 +515,335 @@ pub fn sparing(statement: &Value, role: &RoleArn) -> Value {
         Value::Null => Vec::new(),
         one => vec![one],
     };
-    named.push(Value::String(role.to_string()));
+    if !named.iter().any(|name| *name == role.as_str()) {
+        named.push(Value::String(role.to_string()));
+    }
     *values = if named.len() == 1 { named.remove(0) } else { Value::Array(named) };
     spared
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::source::ListAccess;
+
+    const NOW: &str = "2026-11-22T12:00:00Z";
+
+    fn need() -> SourceAccess {
+        let key: KmsKeyArn = "arn:aws:kms:us-east-1:111111111111:key/1".parse().expect("a key");
+        SourceAccess {
+            role: "arn:aws:iam::222222222222:role/brigade-batch".parse().expect("a role"),
+            account: key.account(),
+            bucket: "photos".parse().expect("a bucket"),
+            region: key.region(),
+            prefix: "2026/".to_owned(),
+            keys: vec![key],
+            versions: false,
+            tags: true,
+            restore: false,
+            lists: Some(ListAccess {
+                bucket: "lists".parse().expect("a bucket"),
+                key: None,
+                delivered: true,
+            }),
+            expires: Some("2027-01-01T00:00:00Z".parse().expect("a time")),
+        }
+    }
+
+    /// The source bucket's grant, the key's, and that of the bucket with lists.
+    fn grants() -> [Grant; 3] {
+        need().grants().try_into().expect("three policies")
+    }
+
+    /// A policy with these statements beside those that are needed, some of which are other now.
+    fn policy(grant: &Grant, change: impl Fn(&mut Value), others: &[Value]) -> Value {
+        let mut statements: Vec<Value> =
+            grant.statements.iter().map(|s| serde_json::to_value(s).expect("JSON")).collect();
+        statements.iter_mut().for_each(change);
+        statements.extend_from_slice(others);
+        json!({ "Version": "2012-10-17", "Statement": statements })
+    }
+
+    fn reviewed(grant: &Grant, policy: Option<&Value>, restricts_public: bool) -> Vec<Remark> {
+        let policy = policy.map(|policy| PolicyDocument::parse(&policy.to_string()).expect("a policy"));
+        let now = NOW.parse().expect("a time");
+        review(grant, &need().role, Present { policy: policy.as_ref(), restricts_public, now })
+    }
+
+    /// Severity, trouble and statement of each remark, a line each.
+    fn told(remarks: &[Remark]) -> Vec<(Severity, Trouble, &str)> {
+        remarks.iter().map(|r| (r.severity, r.trouble, r.statement.as_deref().unwrap_or("-"))).collect()
+    }
+
+    #[test]
+    fn what_is_needed_and_nothing_else_is_fine() {
+        for grant in grants() {
+            assert_eq!(reviewed(&grant, Some(&policy(&grant, |_| {}, &[])), true), []);
+        }
+    }
+
+    #[test]
+    fn what_aws_wrote_otherwise_is_fine() {
+        fn tidied(value: &mut Value) {
+            match value {
+                Value::Array(items) if items.len() == 1 => *value = items.remove(0),
+                Value::Array(items) => items.reverse(),
+                Value::Object(members) => members.values_mut().for_each(tidied),
+                _ => {}
+            }
+        }
+        for grant in grants() {
+            assert_eq!(reviewed(&grant, Some(&policy(&grant, tidied, &[])), true), []);
+        }
+    }
+
+    #[test]
+    fn a_place_without_a_policy_misses_every_statement() {
+        let [bucket, ..] = grants();
+        let remarks = reviewed(&bucket, None, false);
+        assert_eq!(told(&remarks), [(Severity::Blocks, Trouble::Missing, "-"); 2]);
+        assert!(remarks[1].problem.contains("s3:GetObject, s3:GetObjectTagging"), "{}", remarks[1].problem);
+    }
+
+    #[test]
+    fn each_kind_of_trouble_is_told_apart() {
+        use Severity::{Blocks, Warns};
+        use Trouble::{
+            Denied, Expired, LeftOver, MayBeDenied, Missing, NearlyFull, Orphaned, Public, TooLong, TooWide,
+        };
+        let [bucket, key, lists] = grants();
+        let (list, read) = (bucket.statements[0].sid.as_str(), bucket.statements[1].sid.as_str());
+        let decrypt = key.statements[0].sid.as_str();
+        let deliver = lists.statements[2].sid.as_str();
+        let role = need().role.to_string();
+        let at = |sid: &'static str| {
+            move |statement: &Value| statement["Sid"].as_str().is_some_and(|s| s.contains(sid))
+        };
+        let only = |sid: &'static str, change: fn(&mut Value)| {
+            move |statement: &mut Value| {
+                if at(sid)(statement) {
+                    change(statement);
+                }
+            }
+        };
+        let anybody = json!({ "Sid": "Open", "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::photos/web/*" });
+        let deny = |condition: Value| json!({ "Sid": "Deny", "Effect": "Deny", "Principal": "*", "Action": "*", "Resource": ["arn:aws:s3:::photos", "arn:aws:s3:::photos/*"], "Condition": condition });
+        let padding = |length: usize| json!({ "Sid": "x".repeat(length), "Effect": "Deny", "Principal": { "AWS": "arn:aws:iam::111111111111:user/nobody" }, "Action": "s3:*", "Resource": "arn:aws:s3:::photos" });
+
+        type Case<'a> = (&'a str, &'a Grant, Value, bool, Vec<(Severity, Trouble, &'a str)>);
+        let cases: Vec<Case<'_>> = vec![
+            (
+                "another statement alone",
+                &bucket,
+                json!({ "Statement": padding(1) }),
+                true,
+                vec![(Blocks, Missing, "-"); 2],
+            ),
+            (
+                "an action less",
+                &bucket,
+                policy(&bucket, only("ReadSource", |s| s["Action"] = json!("s3:GetObject")), &[]),
+                true,
+                vec![(Blocks, Missing, read)],
+            ),
+            (
+                "another prefix",
+                &bucket,
+                policy(
+                    &bucket,
+                    only("ReadSource", |s| s["Resource"] = json!("arn:aws:s3:::photos/2025/*")),
+                    &[],
+                ),
+                true,
+                vec![(Blocks, Missing, read)],
+            ),
+            (
+                "ended an hour ago",
+                &bucket,
+                policy(
+                    &bucket,
+                    only("ListSource", |s| {
+                        s["Condition"]["DateLessThan"]["aws:CurrentTime"] = json!("2026-11-22T11:00:00Z");
+                    }),
+                    &[],
+                ),
+                true,
+                vec![(Blocks, Expired, list)],
+            ),
+            (
+                "a role made anew",
+                &key,
+                policy(&key, |s| s["Principal"]["AWS"] = json!("AROA1234567890EXAMPLE"), &[]),
+                false,
+                vec![(Blocks, Orphaned, decrypt)],
+            ),
+            (
+                "somebody else's orphan",
+                &bucket,
+                policy(
+                    &bucket,
+                    |_| {},
+                    &[
+                        json!({ "Sid": "Old", "Effect": "Allow", "Principal": { "AWS": "AIDA1234567890EXAMPLE" }, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::photos/*" }),
+                    ],
+                ),
+                true,
+                vec![(Warns, Orphaned, "Old")],
+            ),
+            (
+                "denied outside a VPC endpoint",
+                &bucket,
+                policy(
+                    &bucket,
+                    |_| {},
+                    &[deny(json!({ "StringNotEquals": { "aws:SourceVpce": "vpce-1" } }))],
+                ),
+                true,
+                vec![(Blocks, Denied, "Deny")],
+            ),
+            (
+                "perhaps denied by address",
+                &bucket,
+                policy(&bucket, |_| {}, &[deny(json!({ "NotIpAddress": { "aws:SourceIp": "10.0.0.0/8" } }))]),
+                true,
+                vec![(Warns, MayBeDenied, "Deny")],
+            ),
+            (
+                "denied without TLS only",
+                &bucket,
+                policy(&bucket, |_| {}, &[deny(json!({ "Bool": { "aws:SecureTransport": "false" } }))]),
+                true,
+                vec![],
+            ),
+            (
+                "open to everybody",
+                &bucket,
+                policy(&bucket, |_| {}, std::slice::from_ref(&anybody)),
+                false,
+                vec![(Warns, Public, "Open")],
+            ),
+            (
+                "open where that is restricted",
+                &bucket,
+                policy(&bucket, |_| {}, &[anybody]),
+                true,
+                vec![(Blocks, Public, "Open")],
+            ),
+            (
+                "an action more",
+                &bucket,
+                policy(
+                    &bucket,
+                    only("ListSource", |s| s["Action"] = json!(["s3:ListBucket", "s3:ListBucketVersions"])),
+                    &[],
+                ),
+                true,
+                vec![(Warns, TooWide, list)],
+            ),
+            (
+                "without its end",
+                &key,
+                policy(&key, |s| drop(s["Condition"].as_object_mut().map(|c| c.remove("DateLessThan"))), &[]),
+                false,
+                vec![(Warns, TooWide, decrypt)],
+            ),
+            (
+                "delivery for every bucket",
+                &lists,
+                policy(
+                    &lists,
+                    only("Deliver", |s| drop(s["Condition"].as_object_mut().map(|c| c.remove("ArnLike")))),
+                    &[],
+                ),
+                true,
+                vec![(Warns, TooWide, deliver)],
+            ),
+            (
+                "everything of the key",
+                &key,
+                policy(
+                    &key,
+                    |_| {},
+                    &[
+                        json!({ "Sid": "All", "Effect": "Allow", "Principal": { "AWS": role }, "Action": "kms:*", "Resource": "*" }),
+                    ],
+                ),
+                false,
+                vec![(Warns, TooWide, "All")],
+            ),
+            (
+                "of a need that is over",
+                &bucket,
+                policy(
+                    &bucket,
+                    |_| {},
+                    &[
+                        json!({ "Sid": "BrigadeReadSource1", "Effect": "Allow", "Principal": { "AWS": role }, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::photos/2025/*" }),
+                    ],
+                ),
+                true,
+                vec![(Warns, LeftOver, "BrigadeReadSource1")],
+            ),
+            (
+                "nearly full",
+                &bucket,
+                policy(&bucket, |_| {}, &[padding(19_000)]),
+                true,
+                vec![(Warns, NearlyFull, "-")],
+            ),
+            (
+                "too long",
+                &bucket,
+                policy(&bucket, |_| {}, &[padding(20_000)]),
+                true,
+                vec![(Blocks, TooLong, "-")],
+            ),
+        ];
+        for (what, grant, policy, restricts_public, expected) in cases {
+            let remarks = reviewed(grant, Some(&policy), restricts_public);
+            assert_eq!(told(&remarks), expected, "{what}: {remarks:#?}");
+        }
+    }
+
+    #[test]
+    fn a_denial_says_how_the_statement_would_spare_the_role() {
+        let [bucket, ..] = grants();
+        let deny = json!({ "Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::photos/*", "Condition": { "StringNotEquals": { "aws:SourceVpce": "vpce-1" } } });
+        let remarks = reviewed(&bucket, Some(&policy(&bucket, |_| {}, std::slice::from_ref(&deny))), true);
+        let exemption = remarks[0].exemption.as_ref().expect("an exemption");
+        assert_eq!((remarks[0].statement.as_deref(), &exemption.statement), (Some("3"), &deny));
+        let spared =
+            reviewed(&bucket, Some(&policy(&bucket, |_| {}, std::slice::from_ref(&exemption.instead))), true);
+        assert_eq!(spared, []);
+    }
+
+    #[test]
+    fn a_statement_spares_a_role_beside_those_it_spares_already() {
+        let role = need().role;
+        let spared =
+            |condition: Value| sparing(&json!({ "Condition": condition }), &role)["Condition"].clone();
+        for (condition, expected) in [
+            (Value::Null, json!({ "ArnNotEquals": { "aws:PrincipalArn": role } })),
+            (
+                json!({ "ArnNotLike": { "aws:principalarn": "arn:aws:iam::*:role/admin" } }),
+                json!({ "ArnNotLike": { "aws:principalarn": ["arn:aws:iam::*:role/admin", role] } }),
+            ),
+            (
+                json!({ "StringNotEquals": { "aws:SourceVpc": "vpc-1", "aws:PrincipalArn": ["a", "b"] } }),
+                json!({ "StringNotEquals": { "aws:SourceVpc": "vpc-1", "aws:PrincipalArn": ["a", "b", role] } }),
+            ),
+            (
+                json!({ "ArnNotEquals": { "aws:SourceArn": "x" } }),
+                json!({ "ArnNotEquals": { "aws:SourceArn": "x", "aws:PrincipalArn": role } }),
+            ),
+            (
+                json!({ "ArnEquals": { "aws:PrincipalArn": role } }),
+                json!({ "ArnEquals": { "aws:PrincipalArn": role }, "ArnNotEquals": { "aws:PrincipalArn": role } }),
+            ),
+        ] {
+            let once = spared(condition);
+            assert_eq!(once, expected);
+            assert_eq!(spared(once.clone()), once);
+        }
+    }
 }

@@ -146,6 +146,22 @@ impl SourceAccess {
         grant
     }
 
+    /// The `brigade grants` command that lets one denying statement of a policy spare the role.
+    #[must_use]
+    pub fn exempting(&self, account: &AccountId, place: &Place, statement: &str) -> String {
+        let mut words = vec!["brigade", "grants", "exempt", "--role", self.role.as_str()];
+        words.extend(["--account", account.as_str()]);
+        match place {
+            Place::KeyPolicy(key) => words.extend(["--key", key.as_str()]),
+            Place::BucketPolicy(bucket) => {
+                words.extend(["--bucket", bucket.as_str(), "--region", self.region.as_str()]);
+            }
+            Place::RolePolicy(_) | Place::RoleTrust(_) | Place::PermissionsBoundary(_) => {}
+        }
+        words.extend(["--statement", statement]);
+        words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    }
+
     /// The arguments that describe this need to `brigade grants`.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
