@@ -478,8 +478,10 @@ impl Stage {
             terminal.say("Nobody grants anything.");
             return Ok(());
         }
+        for command in gate::commands(&findings, letter)? {
+            gate::run(&self.source, &command).await?;
+        }
         for grant in findings.grants() {
-            gate::add(&self.source, &grant).await?;
             let statements = match grant.statements.len() {
                 1 => "this statement".to_owned(),
                 many => format!("these {many} statements"),

@@ -245,7 +245,9 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         };
         let remedy = format!("account {account} lets statement {name} of {place} spare {role}");
         let words = ["brigade", "grants", "exempt", "--role", role.as_str(), "--account", account.as_str()];
-        let words = words.into_iter().chain(["--bucket", bucket.as_str(), "--statement", &name]);
+        let region = self.target.region.as_str();
+        let words = words.into_iter().chain(["--bucket", bucket.as_str(), "--region", region]);
+        let words = words.chain(["--statement", name.as_str()]);
         let command = words.map(quoted).collect::<Vec<_>>().join(" ");
         let instead = sparing(&statement, role);
         let exemption = Exemption { account: account.clone(), place, statement, instead };
