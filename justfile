@@ -10,6 +10,10 @@ check:
 test:
     cargo test --workspace
 
+# The policies before a judge who did not write them; tells how much was asked.
+oracle:
+    cargo test --workspace --test oracle -- --nocapture
+
 # A whole transfer on this machine.
 rehearse *options:
     cargo run --release --bin brigade -- rehearse {{options}}

@@ -7,7 +7,7 @@
 //! [`flow`] takes the steps in the order of the state machine.
 //!
 //! [`definition`] says what is wrong with the state machine, given the [`template`], the steps'
-//! [`schema`]s and what its [`jsonata`] refers to.
+//! [`schema`]s and what its [`jsonata`] refers to. [`oracle`] judges policies, independently of ours.
 
 pub mod arrival;
 pub mod conformance;
@@ -16,6 +16,7 @@ pub mod fault;
 pub mod flow;
 pub mod jsonata;
 pub mod memory;
+pub mod oracle;
 pub mod scene;
 pub mod schema;
 pub mod template;

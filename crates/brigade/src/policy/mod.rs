@@ -98,6 +98,12 @@ impl Statement {
         }
     }
 
+    /// Whether this one allows the same in the same words, or more actions.
+    fn covers(&self, other: &Self) -> bool {
+        let renamed = Self { sid: self.sid.clone(), action: self.action.clone(), ..other.clone() };
+        renamed == *self && other.action.iter().all(|action| self.action.contains(action))
+    }
+
     fn to(self, principal: Value) -> Self {
         Self { principal: Some(principal), ..self }
     }

@@ -81,15 +81,26 @@ impl TargetAccess {
         let folders = ["manifests", "retry"].map(|folder| format!("{work}/transfers/*/{folder}/*"));
         let delivered = format!("{work}/inventory/*");
         let lists_here = list_bucket.iter().cloned();
+        // A list may come from either account.
+        let owners = match lists {
+            Some(_) => json!([self.account, source.account]),
+            None => json!([self.account]),
+        };
+        let of_either =
+            |statement: Statement| statement.when("StringEquals", "aws:ResourceAccount", owners.clone());
         vec![
             of_source("ListSource", &granted[0]),
             of_source("ReadSource", &granted[1]),
-            Statement::allow("ListManifests", &["s3:ListBucket"], [work].into_iter().chain(lists_here)),
-            Statement::allow(
+            of_either(Statement::allow(
+                "ListManifests",
+                &["s3:ListBucket"],
+                [work].into_iter().chain(lists_here),
+            )),
+            of_either(Statement::allow(
                 "ReadManifests",
                 &["s3:GetObject"],
                 folders.into_iter().chain([delivered]).chain(list_bucket.map(|arn| format!("{arn}/*"))),
-            ),
+            )),
         ]
     }
 
@@ -114,8 +125,8 @@ impl TargetAccess {
 
     fn keys(&self, source: &SourceAccess) -> Vec<Statement> {
         let mut decrypted = source.keys.clone();
-        decrypted.extend(source.lists.iter().filter_map(|list| list.key.clone()));
-        decrypted.dedup();
+        let list_key = source.lists.iter().filter_map(|list| list.key.clone());
+        decrypted.extend(list_key.filter(|key| !source.keys.contains(key)));
         let mut statements = Vec::new();
         if !decrypted.is_empty() {
             statements.push(

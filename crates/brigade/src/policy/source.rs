@@ -275,14 +275,14 @@ impl SourceAccess {
     }
 }
 
-/// One grant for each policy.
+/// One grant for each policy, without what another statement of it allows already.
 fn merged(grants: Vec<Grant>) -> Vec<Grant> {
     let mut merged: Vec<Grant> = Vec::new();
     for grant in grants {
         match merged.iter_mut().find(|other| other.place == grant.place) {
             Some(other) => {
                 for statement in grant.statements {
-                    if !other.statements.contains(&statement) {
+                    if !other.statements.iter().any(|wider| wider.covers(&statement)) {
                         other.statements.push(statement);
                     }
                 }
