@@ -5,6 +5,7 @@ use std::fmt::Write;
 use anyhow::{Context, Result, bail, ensure};
 use brigade::id::RoleArn;
 use brigade::policy::document::{PolicyDocument, PolicyStatement};
+use brigade::policy::evaluate::orphans;
 use brigade::policy::review::{most_bytes, sparing};
 use brigade::policy::{Grant, Place, SID_PREFIX};
 use serde::Deserialize;
@@ -30,13 +31,24 @@ impl Edit {
                 after.len()
             );
         }
+        // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
+        if let Some(after) = edit.after.as_deref().filter(|_| edit.changes())
+            && let Some(orphan) = orphans(&parsed(place, after)?).first()
+        {
+            bail!(
+                "{place} names a principal that is gone, in {orphan}; AWS saves no policy that does, so take that statement out first, or name the principal by its ARN again"
+            );
+        }
         Ok(edit)
     }
 
     /// Adds the statements of a grant, or brings them up to date.
     pub(super) fn applied(grant: &Grant, before: Option<&str>) -> Result<Self> {
         let after = match before {
-            Some(text) => parsed(&grant.place, text)?.with(&grant.statements),
+            Some(text) => {
+                let merged = parsed(&grant.place, text)?.with(&grant.statements);
+                without_orphans(&grant.place, merged)?
+            }
             None if matches!(grant.place, Place::KeyPolicy(_)) => {
                 bail!("{} was not shown by KMS; with ours alone nobody could manage the key", grant.place)
             }
@@ -45,14 +57,14 @@ impl Edit {
         Self::new(&grant.place, before, Some(after))
     }
 
-    /// Takes out our statements for a role, or all of ours.
+    /// Takes out our statements for a role and those that let nobody in any more, or all of ours.
     pub(super) fn revoked(grant: &Grant, role: &RoleArn, all: bool, before: Option<&str>) -> Result<Self> {
         let Some(text) = before else { return Self::new(&grant.place, None, None) };
         let policy = parsed(&grant.place, text)?;
         let goes = |found: &PolicyStatement<'_>| {
             let ours = found.sid.is_some_and(|sid| sid.starts_with(SID_PREFIX));
             let needed = grant.statements.iter().any(|needed| Some(needed.sid.as_str()) == found.sid);
-            ours && (all || needed || names_only(found.value, role))
+            ours && (all || needed || names_only(found.value, role) || is_orphan(found))
         };
         let sids: Vec<&str> = policy.statements().filter(goes).filter_map(|found| found.sid).collect();
         let after = policy.without(|sid| sids.contains(&sid));
@@ -253,6 +265,18 @@ fn meaning(value: &Value) -> Value {
         Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), meaning(value))).collect(),
         scalar => scalar.clone(),
     }
+}
+
+/// A statement of ours whose role is gone. It lets nobody in, and AWS saves no policy with it.
+fn is_orphan(found: &PolicyStatement<'_>) -> bool {
+    let principal = found.value["Principal"]["AWS"].as_str().unwrap_or_default();
+    found.sid.is_some_and(|sid| sid.starts_with(SID_PREFIX)) && principal.starts_with("AROA")
+}
+
+fn without_orphans(place: &Place, text: String) -> Result<String> {
+    let policy = parsed(place, &text)?;
+    let orphans: Vec<&str> = policy.statements().filter(is_orphan).filter_map(|found| found.sid).collect();
+    Ok(policy.without(|sid| orphans.contains(&sid)).unwrap_or(text))
 }
 
 #[cfg(test)]

@@ -129,7 +129,10 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
     async fn add_unreadable_list(&mut self, part: &ObjectAt, evidence: String) -> Result<(), Error> {
         let problem = format!("the batch role may not read {part}");
         let list = ListAccess { bucket: part.bucket.clone(), key: denied_key(&evidence), delivered: false };
-        let account = &self.transfer.source.account;
+        let account = match part.bucket == self.target.work_bucket {
+            true => &self.target.account,
+            false => &self.transfer.source.account,
+        };
         if let Some(key) = list.key.clone() {
             let grant = self.source.list_key(&list, &key);
             self.add_key_refusal(&key, problem, evidence, grant).await?;
