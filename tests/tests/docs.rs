@@ -4,6 +4,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use brigade::finding::FindingKind;
 use brigade::policy::role::{TargetAccess, trust};
 use brigade::policy::source::{ListAccess, SourceAccess};
 use brigade::policy::{Place, Statement};
@@ -80,6 +81,24 @@ fn the_requests_table_is_written_from_its_schema() {
     rows(&schema, &schema, "", &mut table);
 
     assert_written("docs/request.md", "<!-- fields: generated -->\n", "<!-- end of fields -->", &table);
+}
+
+#[test]
+fn the_findings_table_is_written_from_their_kinds() {
+    let schema = serde_json::to_value(schema_for!(FindingKind)).expect("a schema");
+    let kinds = schema["oneOf"].as_array().expect("one for each kind");
+    let mut table = String::from("| finding | what |\n| --- | --- |\n");
+    for kind in kinds {
+        let (name, what) = (kind["const"].as_str(), kind["description"].as_str());
+        let (name, what) = (name.expect("a name"), what.expect("a description").replace('\n', " "));
+        writeln!(table, "| `{name}` | {what} |").expect("a String takes every text");
+    }
+    assert_written(
+        "docs/permissions.md",
+        "<!-- findings: generated -->\n",
+        "<!-- end of findings -->",
+        &table,
+    );
 }
 
 /// What stands between two marks of a page is this; `UPDATE_DOCS` writes it there.
