@@ -148,7 +148,7 @@ fn parties() -> Vec<(String, Vec<Statement>)> {
         work_bucket: id("WORK"),
         report_bucket: id("REPORTS"),
     };
-    let destination_key = target.kms_key.as_ref().map(|key| target.destination_key(&source.role, key));
+    let destination_key = target.kms_key.as_ref().map(|key| target.destination_key(&source, key));
     let functions = ["check-inventory", "generate-manifest", "validate-permissions"]
         .map(|name| id(&format!("arn:aws:iam::222222222222:role/STACK-{name}")));
     let mut parties: Vec<_> = source

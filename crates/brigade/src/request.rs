@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -155,6 +156,11 @@ pub struct PermissionsRequest {
     /// Hours to wait, looking again and again, for missing permissions to be granted: 0 to 720.
     #[schemars(range(max = 720))]
     pub hours: u32,
+    /// When the statements that are asked for end, such as `2027-01-31T00:00:00Z`; never when left
+    /// out. What the job reads later is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub expires: Option<Timestamp>,
 }
 
 /// The canary: after the approval a first job copies a few objects of every kind, and the full job
@@ -236,7 +242,7 @@ impl Default for ApprovalRequest {
 
 impl Default for PermissionsRequest {
     fn default() -> Self {
-        Self { hours: 168 }
+        Self { hours: 168, expires: None }
     }
 }
 

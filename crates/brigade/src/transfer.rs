@@ -228,6 +228,7 @@ impl Transfer {
         only(source.region.as_ref(), &deployment.source_region, "source.region")?;
         only(destination.bucket.as_ref(), &deployment.destination_bucket, "destination.bucket")?;
         readable(&request.objects, deployment)?;
+        lasting(request.permissions.expires, execution.started)?;
         let prefix = destination.prefix.unwrap_or_else(|| deployment.destination_prefix.clone());
         within(&prefix, &deployment.destination_prefix)?;
         if let (Some(key), deployed) = (&destination.kms_key, &deployment.destination_kms_key)
@@ -310,6 +311,17 @@ fn readable(objects: &ObjectSource, deployment: &Deployment) -> Result<(), Inval
             "is {bucket}, which this deployment's roles may not read; correct it, or deploy the stack with ManifestBucket={bucket}"
         ),
     ))
+}
+
+/// Statements that have ended before they are asked for would be asked for again and again.
+fn lasting(expires: Option<Timestamp>, started: Timestamp) -> Result<(), InvalidRequest> {
+    match expires {
+        Some(end) if end <= started => Err(InvalidRequest::new(
+            "permissions.expires",
+            format!("is {end}, which has passed; give a time well after the job's end"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A deployment with a destination prefix may write nothing outside it.
@@ -399,6 +411,22 @@ mod tests {
         assert!(csv("lists").is_ok() && csv("work").is_ok());
         let message = csv("elsewhere").expect_err("refused").to_string();
         assert!(message.contains("deploy the stack with ManifestBucket=elsewhere"), "{message}");
+    }
+
+    #[test]
+    fn grants_end_in_the_future() {
+        let ends = |end: &str| {
+            resolve(&json!({"objects": {"listing": {}}, "permissions": {"expires": end}}))
+                .map(|transfer| transfer.permissions.expires)
+        };
+        assert!(ends("1970-01-02T00:00:00Z").is_ok_and(|end| end.is_some()));
+        let message = ends("1970-01-01T00:00:00Z").expect_err("refused").to_string();
+        assert!(
+            message.starts_with("permissions.expires: is 1970-01-01T00:00:00Z, which has passed"),
+            "{message}"
+        );
+        let message = ends("next week").expect_err("refused").to_string();
+        assert!(message.starts_with("permissions.expires: "), "{message}");
     }
 
     #[test]

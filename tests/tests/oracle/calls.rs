@@ -285,7 +285,7 @@ impl Features {
             if guarded.iter().any(|guarded| guarded == place) && call.caller == Caller::BatchRole {
                 calls.extend([Caller::Stranger, Caller::Outsider].map(|caller| call.by(caller)));
             }
-            if self.expires && granted.iter().any(|granted| granted == place) {
+            if self.expires && guarded.iter().any(|guarded| guarded == place) {
                 calls.push(call.clone().with("aws:CurrentTime", END));
                 calls.push(call.clone().with("aws:CurrentTime", "2027-01-01T00:00:00Z"));
             }

@@ -108,7 +108,7 @@ impl Policies {
         ]);
         let mut grants = source.grants();
         if matches!(features.target_key, TargetKey::OursAlone | TargetKey::Foreign) {
-            grants.extend(target.kms_key.iter().map(|key| target.destination_key(&role, key)));
+            grants.extend(target.kms_key.iter().map(|key| target.destination_key(&source, key)));
         }
         for grant in grants {
             let place = match grant.place {

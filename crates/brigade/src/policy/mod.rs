@@ -14,6 +14,7 @@ pub mod review;
 pub mod role;
 pub mod source;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -106,6 +107,14 @@ impl Statement {
 
     fn to(self, principal: Value) -> Self {
         Self { principal: Some(principal), ..self }
+    }
+
+    /// Ends it.
+    fn until(self, end: Option<Timestamp>) -> Self {
+        match end {
+            Some(end) => self.when("DateLessThan", "aws:CurrentTime", end.to_string()),
+            None => self,
+        }
     }
 
     /// Adds a condition beside those that are there.

@@ -155,9 +155,10 @@ impl TargetAccess {
     /// What the policy of the destination key must allow where it does not leave that to its
     /// account's own policies, or is another account's.
     #[must_use]
-    pub fn destination_key(&self, role: &RoleArn, key: &KmsKeyArn) -> Grant {
-        let arn = self.bucket.arn();
+    pub fn destination_key(&self, source: &SourceAccess, key: &KmsKeyArn) -> Grant {
+        let (role, arn) = (&source.role, self.bucket.arn());
         let statement = Statement::allow(sid("EncryptCopies", role, &arn), ENCRYPTING, ["*".to_owned()])
+            .until(source.expires)
             .to(json!({ "AWS": role }))
             .when("StringEquals", "kms:ViaService", format!("s3.{}.amazonaws.com", key.region()))
             .when("StringLike", "kms:EncryptionContext:aws:s3:arn", vec![arn.clone(), format!("{arn}/*")]);

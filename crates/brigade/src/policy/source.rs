@@ -4,7 +4,7 @@
 //! to read, so that no other role has to be let in.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Grant, Place, Statement, policy_literal, sid};
 use crate::id::{AccountId, BucketName, KmsKeyArn, Region, RoleArn};
@@ -71,7 +71,7 @@ impl SourceAccess {
             tags: transfer.destination.copies_tags(),
             restore: false,
             lists: lists.map(|bucket| ListAccess { bucket: bucket.clone(), key: None, delivered: false }),
-            expires: None,
+            expires: transfer.permissions.expires,
         }
     }
 
@@ -268,10 +268,7 @@ impl SourceAccess {
     }
 
     fn ends(&self, statement: Statement) -> Statement {
-        match self.expires {
-            Some(end) => statement.when("DateLessThan", "aws:CurrentTime", Value::String(end.to_string())),
-            None => statement,
-        }
+        statement.until(self.expires)
     }
 }
 

@@ -261,13 +261,14 @@ impl Stage {
             ensure!(added.is_err() && finding.remedy.contains("aws/s3"), "{}", finding.remedy);
             return setup.encrypt_anew().await;
         }
-        if let Some(grant) = &finding.grant {
+        let command = finding.command.as_deref().filter(|command| command.starts_with("aws "));
+        if let Some(grant) = finding.grant.as_ref().filter(|_| command.is_none()) {
             setup::add(self, &grant.place, &grant.statements).await?;
         }
         if let Some(exemption) = &finding.exemption {
             setup::replace(self, &exemption.place, &exemption.statement, &exemption.instead).await?;
         }
-        if let Some(command) = finding.command.as_deref().filter(|command| command.starts_with("aws ")) {
+        if let Some(command) = command {
             setup::run(self, command).await?;
         }
         match finding.kind {

@@ -4,9 +4,12 @@
 //! Then IAM's policy simulator tells whether the role's own policies, its boundary or the
 //! organization are in the way, and if they are not, the other account's policy is.
 
+use serde_json::json;
+
 use super::{Error, Look};
 use crate::finding::{Cause, Finding, FindingKind};
 use crate::id::{AccountId, KmsKeyArn, RoleArn};
+use crate::policy::source::quoted;
 use crate::policy::{Grant, Place, Statement};
 use crate::ports::{AwsError, InspectAccount, Probe, ReadObjects, Simulated};
 
@@ -111,7 +114,8 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             place,
             statements: vec![statement],
         });
-        Finding { grant, ..Finding::new(kind, account, problem, remedy) }
+        let command = grant.as_ref().and_then(role_command);
+        Finding { grant, command, ..Finding::new(kind, account, problem, remedy) }
     }
 
     /// The statement of the batch role's policy that should have allowed this.
@@ -161,6 +165,17 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             ) => Ok(None),
         }
     }
+}
+
+/// The command that gives a role of ours a statement which its own policy lacks, beside that policy.
+/// An update of the stack does not notice what was changed by hand.
+pub(super) fn role_command(grant: &Grant) -> Option<String> {
+    let Place::RolePolicy(role) = &grant.place else { return None };
+    let document = json!({ "Version": "2012-10-17", "Statement": grant.statements }).to_string();
+    let sid = grant.statements.first().map_or("statement", |statement| statement.sid.as_str());
+    let words = ["aws", "iam", "put-role-policy", "--role-name", role.name(), "--policy-name", sid];
+    let words = words.into_iter().chain(["--policy-document", &document]);
+    Some(words.map(quoted).collect::<Vec<_>>().join(" "))
 }
 
 /// What AWS's message says of the policy

@@ -4,7 +4,7 @@
 //! A probe begins an upload, which not every policy treats as it will treat a copy or a report; so
 //! the policies of our own buckets are also asked, statement by statement.
 
-use super::cause::{Refused, denied_key};
+use super::cause::{Refused, denied_key, role_command};
 use super::source::unusable;
 use super::{Error, Look, refusal, refusal_of_bucket};
 use crate::finding::{Cause, Exemption, Finding, FindingKind, Severity};
@@ -302,7 +302,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             return Ok(());
         }
         if self.target.kms_key.as_ref() == Some(key) {
-            let grant = self.target.destination_key(&self.source.role, key);
+            let grant = self.target.destination_key(&self.source, key);
             let refused = Refused::kms("kms:GenerateDataKey", key);
             self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await?;
             return Ok(());
@@ -437,13 +437,18 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             "account {account} updates the stack; the role's trust policy then has the statement below"
         );
         let finding = Finding::new(FindingKind::RoleUnassumable, account, problem, remedy);
-        let statements = trust(&[]).into_iter().take(1).collect();
-        let grant = Grant { account: account.clone(), place: Place::RoleTrust(role), statements };
+        let statements: Vec<_> = trust(&[]).into_iter().take(1).collect();
+        // Replaced as a whole: so the command holds all that is there.
+        let whole = policy.with(&statements);
+        let words = ["aws", "iam", "update-assume-role-policy", "--role-name", role.name()];
+        let words = words.into_iter().chain(["--policy-document", whole.as_str()]);
+        let command = Some(words.map(quoted).collect::<Vec<_>>().join(" "));
+        let grant = Grant { account: account.clone(), place: Place::RoleTrust(role.clone()), statements };
         let evidence = answer.denied_by.first().map_or_else(
             || format!("no statement of its trust policy names {BATCH_OPERATIONS}"),
             ToString::to_string,
         );
-        self.findings.add(Finding { proven: false, evidence, grant: Some(grant), ..finding });
+        self.findings.add(Finding { proven: false, evidence, command, grant: Some(grant), ..finding });
         Ok(())
     }
 
@@ -478,7 +483,8 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
                 let finding = Finding::new(FindingKind::CreatorForbidden, account, problem, remedy);
                 let statements = vec![statement.clone()];
                 let grant = place.map(|place| Grant { account: account.clone(), place, statements });
-                self.findings.add(Finding { proven: false, grant, ..finding });
+                let command = grant.as_ref().and_then(role_command);
+                self.findings.add(Finding { proven: false, grant, command, ..finding });
             }
         }
         let Some(ManifestLocation { bucket, key, .. }) = manifest else { return Ok(()) };

@@ -371,19 +371,30 @@ pub(super) async fn replace(stage: &Stage, place: &Place, from: &Value, to: &Val
 
 /// Runs one of the few commands of the AWS CLI that findings print.
 pub(super) async fn run(stage: &Stage, command: &str) -> Result<()> {
-    let words: Vec<&str> = command.split(' ').collect();
+    let words = shlex::split(command).with_context(|| format!("no shell reads {command}"))?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let option = |name: &str| {
         let at =
             words.iter().position(|word| *word == name).with_context(|| format!("no {name}: {command}"))?;
         words.get(at + 1).copied().with_context(|| format!("no value of {name}: {command}"))
     };
     let kms = &stage.source.kms;
+    let iam = aws_sdk_iam::Client::new(&stage.destination.config);
     match words.get(..3) {
         Some(["aws", "kms", "enable-key"]) => {
             kms.enable_key().key_id(option("--key-id")?).send().await?;
         }
         Some(["aws", "kms", "cancel-key-deletion"]) => {
             kms.cancel_key_deletion().key_id(option("--key-id")?).send().await?;
+        }
+        Some(["aws", "iam", "put-role-policy"]) => {
+            let put = iam.put_role_policy().role_name(option("--role-name")?).policy_name(MENDED);
+            ensure!(!option("--policy-name")?.is_empty(), "{command}");
+            put.policy_document(option("--policy-document")?).send().await?;
+        }
+        Some(["aws", "iam", "update-assume-role-policy"]) => {
+            let put = iam.update_assume_role_policy().role_name(option("--role-name")?);
+            put.policy_document(option("--policy-document")?).send().await?;
         }
         Some(["aws", "s3api", "put-bucket-request-payment"]) => {
             ensure!(command.ends_with("Payer=BucketOwner"), "{command}");
