@@ -9,8 +9,8 @@ use std::fmt::Debug;
 
 use brigade::id::{BucketName, ObjectKey, VersionId};
 use brigade::ports::{
-    AwsError, AwsResult, Body, ObjectAt, Page, Probe, ReadObjects, Upload, WriteObjects, WriteProbe,
-    read_whole,
+    AwsError, AwsResult, Body, Encryption, ObjectAt, Page, Probe, ReadObjects, Upload, WriteObjects,
+    WriteProbe, read_whole,
 };
 use brigade::route::{SourceObject, StorageClass};
 
@@ -255,7 +255,8 @@ pub async fn a_list_comes_in_pages<S: ReadObjects + WriteObjects>(
 pub async fn a_probe_leaves_nothing<S: ReadObjects + Probe>(store: &S, bucket: &BucketName) {
     for tags in [false, true] {
         let key = "probed/a key, +%".to_owned();
-        let probe = WriteProbe { bucket: bucket.clone(), key, kms_key: None, tags, acl: None };
+        let probe =
+            WriteProbe { bucket: bucket.clone(), key, encryption: Encryption::Default, tags, acl: None };
         holds(store.try_write(&probe).await, "try_write");
         refused(store.head(&place(bucket, "probed", "a key, +%")).await, is_not_found, "head");
     }
@@ -280,7 +281,8 @@ pub async fn a_closed_bucket_is_forbidden<S: ReadObjects + WriteObjects + Probe>
     }
     refused(store.list(closed, "", None).await.map(|_| ()), is_forbidden, "list");
     let key = "probe".to_owned();
-    let probe = WriteProbe { bucket: closed.clone(), key, kms_key: None, tags: false, acl: None };
+    let probe =
+        WriteProbe { bucket: closed.clone(), key, encryption: Encryption::Default, tags: false, acl: None };
     refused(store.try_write(&probe).await, is_forbidden, "try_write");
     a_region_is_told(store, closed).await;
 }

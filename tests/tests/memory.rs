@@ -1,7 +1,7 @@
 //! The memory world behaves as a store does, so that what is shown with it holds elsewhere.
 
 use brigade::id::{BucketName, VersionId};
-use brigade::ports::{AwsError, ObjectAt, Probe, ReadObjects, WriteProbe, read_whole};
+use brigade::ports::{AwsError, Encryption, ObjectAt, Probe, ReadObjects, WriteProbe, read_whole};
 use tests::conformance;
 use tests::memory::Content;
 use tests::scene::{Scene, id};
@@ -69,7 +69,7 @@ async fn keys_and_classes_refuse_what_aws_refuses() {
     let probe = |tags| WriteProbe {
         bucket: scene.archive().clone(),
         key: "p".to_owned(),
-        kms_key: None,
+        encryption: Encryption::Default,
         tags,
         acl: None,
     };

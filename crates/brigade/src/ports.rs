@@ -112,6 +112,18 @@ pub trait ReadObjects: Sync {
     ) -> impl Future<Output = AwsResult<Page>> + Send;
 }
 
+/// How a write is encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Encryption {
+    /// As the bucket does by default.
+    #[default]
+    Default,
+    /// With S3's own key.
+    S3,
+    /// With a KMS key.
+    Kms(KmsKeyArn),
+}
+
 /// How something is written to prove that it may be, leaving nothing behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteProbe {
@@ -119,8 +131,8 @@ pub struct WriteProbe {
     pub bucket: BucketName,
     /// A key that nothing uses.
     pub key: String,
-    /// The KMS key to encrypt with.
-    pub kms_key: Option<KmsKeyArn>,
+    /// How it is encrypted.
+    pub encryption: Encryption,
     /// Whether tags are written too.
     pub tags: bool,
     /// The ACL that is sent.

@@ -12,7 +12,8 @@ use aws_sdk_s3::types::{
 use brigade::id::BucketName;
 use brigade::key;
 use brigade::ports::{
-    self, AwsError, AwsResult, ObjectAt, ObjectFacts, Page, Probe, ReadObjects, WriteObjects, WriteProbe,
+    self, AwsError, AwsResult, Encryption, ObjectAt, ObjectFacts, Page, Probe, ReadObjects, WriteObjects,
+    WriteProbe,
 };
 use brigade::route::{SourceObject, StorageClass};
 
@@ -161,13 +162,18 @@ impl Probe for Store {
     }
 
     async fn try_write(&self, probe: &WriteProbe) -> AwsResult<()> {
+        let (algorithm, key) = match &probe.encryption {
+            Encryption::Default => (None, None),
+            Encryption::S3 => (Some(ServerSideEncryption::Aes256), None),
+            Encryption::Kms(key) => (Some(ServerSideEncryption::AwsKms), Some(key)),
+        };
         let begun = self
             .client(&probe.bucket)
             .create_multipart_upload()
             .bucket(probe.bucket.as_str())
             .key(&probe.key)
-            .set_server_side_encryption(probe.kms_key.as_ref().map(|_| ServerSideEncryption::AwsKms))
-            .set_ssekms_key_id(probe.kms_key.as_ref().map(ToString::to_string))
+            .set_server_side_encryption(algorithm)
+            .set_ssekms_key_id(key.map(ToString::to_string))
             .set_tagging(probe.tags.then(|| "brigade=probe".to_owned()))
             .set_acl(probe.acl.map(|acl| ObjectCannedAcl::from(acl.as_str())))
             .send()

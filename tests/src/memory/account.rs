@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use brigade::id::{BucketName, KmsKeyArn, Region, RoleArn};
 use brigade::ports::{
-    AwsError, AwsResult, BucketSettings, InspectAccount, KeyFacts, Probe, Simulated, WriteProbe,
+    AwsError, AwsResult, BucketSettings, Encryption, InspectAccount, KeyFacts, Probe, Simulated, WriteProbe,
 };
 use serde_json::json;
 
@@ -64,10 +64,13 @@ impl Probe for View {
         if probe.acl.is_some() {
             state.allow(self.who, "s3:PutObjectAcl", &probe.bucket, Some(&probe.key))?;
         }
-        match &probe.kms_key {
-            Some(key) => state.allow_key(self.who, "kms:GenerateDataKey", key),
-            None => Ok(()),
-        }
+        let default = || state.setup.settings.get(&probe.bucket)?.default_key.as_ref()?.parse().ok();
+        let key = match &probe.encryption {
+            Encryption::Default => default(),
+            Encryption::S3 => None,
+            Encryption::Kms(key) => Some(key.clone()),
+        };
+        key.map_or(Ok(()), |key| state.allow_key(self.who, "kms:GenerateDataKey", &key))
     }
 
     async fn try_list_as_payer(&self, bucket: &BucketName) -> AwsResult<()> {

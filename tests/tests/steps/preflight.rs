@@ -275,6 +275,24 @@ async fn a_destination_key_that_can_not_encrypt_is_found() {
 }
 
 #[tokio::test]
+async fn a_default_key_that_the_stack_was_not_told_of_is_found() {
+    let key = "arn:aws:kms:us-east-1:222222222222:key/the-buckets-own";
+    let encrypted =
+        BucketSettings { versioned: true, default_key: Some(key.to_owned()), ..BucketSettings::default() };
+    let scene = Scene::small();
+    scene.world.set_up(scene.archive(), encrypted.clone());
+    let found = found(&scene).await;
+    assert_eq!(kinds(&found), [FindingKind::KeyForbidden]);
+    assert!(found[0].remedy.ends_with(&format!("DestinationKmsKeyArn={key}")), "{}", found[0].remedy);
+
+    // Reports are written with SSE-S3, whatever the bucket does by default.
+    let scene = Scene::small();
+    scene.world.set_up(scene.work(), encrypted);
+    scene.world.close_key(&id(key));
+    assert_eq!(flow(&scene, listing()).judged().await.verdict, Verdict::Succeeded);
+}
+
+#[tokio::test]
 async fn a_destination_key_that_may_not_be_used_asks_for_its_statement() {
     let key: KmsKeyArn = id("arn:aws:kms:us-east-1:333333333333:key/a-third-account");
     let mut scene = Scene::small();

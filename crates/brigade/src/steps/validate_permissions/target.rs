@@ -18,7 +18,8 @@ use crate::policy::role::{BATCH_OPERATIONS, trust};
 use crate::policy::source::quoted;
 use crate::policy::{Grant, Place};
 use crate::ports::{
-    AwsError, BucketSettings, InspectAccount, KeyFacts, ObjectAt, Probe, ReadObjects, Simulated, WriteProbe,
+    AwsError, BucketSettings, Encryption, InspectAccount, KeyFacts, ObjectAt, Probe, ReadObjects, Simulated,
+    WriteProbe,
 };
 
 /// What is written where.
@@ -41,6 +42,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             let Some(settings) = self.settings(bucket).await? else { continue };
             if target.kind == FindingKind::DestinationUnwritable {
                 self.warn_of(bucket, &settings);
+                self.look_at_default_key(bucket, settings.default_key.as_deref());
             }
             let explained = self.look_at_policy(&target, settings.policy.as_deref());
             let outcome = self.role.try_write(&target.probe).await;
@@ -79,7 +81,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             probe: WriteProbe {
                 bucket: destination.bucket.clone(),
                 key,
-                kms_key: destination.kms_key.clone(),
+                encryption: destination.kms_key.clone().map_or(Encryption::Default, Encryption::Kms),
                 tags: destination.writes_tags(),
                 acl: destination.acl,
             },
@@ -103,7 +105,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             probe: WriteProbe {
                 bucket: self.transfer.report_bucket.clone(),
                 key: format!("{reports}/.brigade-probe-{}", self.transfer.name),
-                kms_key: None,
+                encryption: Encryption::S3,
                 tags: false,
                 acl: None,
             },
@@ -158,6 +160,21 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
                 "copies can't be deleted before that; change the default if that is not meant",
             );
         }
+    }
+
+    /// The batch role may use the key that the stack was told of, and no other.
+    fn look_at_default_key(&mut self, bucket: &BucketName, default: Option<&str>) {
+        if let Some(key) = default.filter(|_| self.target.kms_key.is_none()) {
+            let finding = self.of_default_key(bucket, key);
+            self.findings.add(Finding { proven: false, ..finding });
+        }
+    }
+
+    fn of_default_key(&self, bucket: &BucketName, key: &str) -> Finding {
+        let problem =
+            format!("bucket {bucket} encrypts with {key} by default, which the batch role may not use");
+        let remedy = format!("deploy the stack with the full ARN of that key, DestinationKmsKeyArn={key}");
+        Finding::new(FindingKind::KeyForbidden, &self.target.account, problem, remedy)
     }
 
     /// Asks the policy of one of our buckets about each write. Answers whether a statement refuses.
@@ -295,7 +312,6 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
 
     /// The key that refused a write: the one that was asked for, or the bucket's default.
     async fn add_destination_key(&mut self, key: &KmsKeyArn, evidence: String) -> Result<(), Error> {
-        let bucket = self.target.bucket.clone();
         let problem = format!("the batch role may not encrypt with {key}");
         if let Some(finding) = unusable(key, &problem, &evidence) {
             self.findings.add(finding);
@@ -307,9 +323,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await?;
             return Ok(());
         }
-        let problem = format!("{problem}, which bucket {bucket} encrypts with by default");
-        let remedy = format!("deploy the stack with DestinationKmsKeyArn={key}");
-        let finding = Finding::new(FindingKind::KeyForbidden, &self.target.account, problem, remedy);
+        let finding = self.of_default_key(&self.target.bucket, key.as_str());
         self.findings.add(Finding { evidence, ..finding });
         Ok(())
     }
