@@ -486,7 +486,10 @@ impl Stage {
                 1 => "this statement".to_owned(),
                 many => format!("these {many} statements"),
             };
-            terminal.say(&format!("Account {SOURCE} adds exactly {statements} to {}.", grant.place));
+            terminal.say(&format!(
+                "Account {SOURCE} runs that command; it adds exactly {statements} to {}.",
+                grant.place
+            ));
         }
         Ok(())
     }
