@@ -12,6 +12,7 @@ use brigade::ports::{
     AwsError, AwsResult, Body, Encryption, ObjectAt, Page, Probe, ReadObjects, Upload, WriteObjects,
     WriteProbe, read_whole,
 };
+use brigade::request::CopyStorageClass;
 use brigade::route::{SourceObject, StorageClass};
 
 use crate::scene::{ODD_KEYS, id};
@@ -255,8 +256,14 @@ pub async fn a_list_comes_in_pages<S: ReadObjects + WriteObjects>(
 pub async fn a_probe_leaves_nothing<S: ReadObjects + Probe>(store: &S, bucket: &BucketName) {
     for tags in [false, true] {
         let key = "probed/a key, +%".to_owned();
-        let probe =
-            WriteProbe { bucket: bucket.clone(), key, encryption: Encryption::Default, tags, acl: None };
+        let probe = WriteProbe {
+            bucket: bucket.clone(),
+            key,
+            encryption: Encryption::Default,
+            tags,
+            acl: None,
+            storage_class: CopyStorageClass::Standard,
+        };
         holds(store.try_write(&probe).await, "try_write");
         refused(store.head(&place(bucket, "probed", "a key, +%")).await, is_not_found, "head");
     }
@@ -281,8 +288,14 @@ pub async fn a_closed_bucket_is_forbidden<S: ReadObjects + WriteObjects + Probe>
     }
     refused(store.list(closed, "", None).await.map(|_| ()), is_forbidden, "list");
     let key = "probe".to_owned();
-    let probe =
-        WriteProbe { bucket: closed.clone(), key, encryption: Encryption::Default, tags: false, acl: None };
+    let probe = WriteProbe {
+        bucket: closed.clone(),
+        key,
+        encryption: Encryption::Default,
+        tags: false,
+        acl: None,
+        storage_class: CopyStorageClass::Standard,
+    };
     refused(store.try_write(&probe).await, is_forbidden, "try_write");
     a_region_is_told(store, closed).await;
 }

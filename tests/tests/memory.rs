@@ -2,6 +2,7 @@
 
 use brigade::id::{BucketName, VersionId};
 use brigade::ports::{AwsError, Encryption, ObjectAt, Probe, ReadObjects, WriteProbe, read_whole};
+use brigade::request::CopyStorageClass;
 use tests::conformance;
 use tests::memory::Content;
 use tests::scene::{Scene, id};
@@ -72,6 +73,7 @@ async fn keys_and_classes_refuse_what_aws_refuses() {
         encryption: Encryption::Default,
         tags,
         acl: None,
+        storage_class: CopyStorageClass::Standard,
     };
     assert!(role.try_write(&probe(false)).await.is_ok());
     assert!(role.try_write(&probe(true)).await.is_err());

@@ -33,6 +33,8 @@ pub enum FindingKind {
     KeyForbidden,
     /// A source key that the deployment was not told of, so that its roles may not use it.
     KeyUnnamed,
+    /// A source key that no object of the sample is encrypted with.
+    KeyUnproven,
     /// A key is disabled, on its way out, or of a kind that S3 can't use.
     KeyUnusable,
     /// Batch Operations may not assume the batch role.
@@ -323,6 +325,12 @@ impl Findings {
             let _ = write!(text, "\nAccount {account}, in a shell with its credentials:\n");
             for command in commands {
                 let _ = writeln!(text, "{command}");
+                if let Some(rest) = command.strip_prefix("brigade grants apply ") {
+                    let _ = writeln!(
+                        text,
+                        "If it still waits after that, something else refuses; this tells what:\nbrigade grants check {rest}"
+                    );
+                }
             }
         }
     }

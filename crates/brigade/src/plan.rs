@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::cost::{self, Cost};
 use crate::id::{BucketName, ObjectKey, TransferName};
 use crate::request::CanaryRequest;
-use crate::tally::{Count, Sample, Tally};
+use crate::tally::{Count, Tally};
 use crate::transfer::{Destination, Source, Transfer};
 
 /// The plan, as `plan.json` holds it.
@@ -59,13 +59,15 @@ pub struct Canary {
 impl Canary {
     /// Copies above which a plan has a canary although nobody asked for one.
     pub const UNASKED_ABOVE: u64 = 100_000;
+    /// The most objects of a canary that nobody asked for.
+    pub const MOST: usize = 80;
 
     /// The most objects that a transfer's canary may copy, `copies` being what its plan copies.
     #[must_use]
     pub fn most(asked: Option<CanaryRequest>, copies: u64) -> usize {
         match asked {
             Some(CanaryRequest { objects }) => usize::try_from(objects).unwrap_or(usize::MAX),
-            None if copies > Self::UNASKED_ABOVE => Sample::KINDS * Sample::PER_KIND,
+            None if copies > Self::UNASKED_ABOVE => Self::MOST,
             None => 0,
         }
     }

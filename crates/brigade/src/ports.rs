@@ -7,6 +7,7 @@ use std::future::Future;
 
 use crate::id::{BucketName, JobId, KmsKeyArn, ObjectKey, Region, RoleArn, VersionId};
 use crate::plan::ManifestLocation;
+use crate::request::CopyStorageClass;
 use crate::route::{SourceObject, StorageClass};
 use crate::transfer::{CannedAcl, Transfer};
 
@@ -137,6 +138,8 @@ pub struct WriteProbe {
     pub tags: bool,
     /// The ACL that is sent.
     pub acl: Option<CannedAcl>,
+    /// The storage class.
+    pub storage_class: CopyStorageClass,
 }
 
 /// Finding out what a role may do, leaving nothing behind.
@@ -188,6 +191,8 @@ pub enum Simulated {
     OrganizationForbids,
     /// A policy of the role denies it.
     Denied,
+    /// It is not allowed as asked, but policies ask for more than is known of the request.
+    Unclear,
 }
 
 /// Reading how our own account is set up, with the function's own role.

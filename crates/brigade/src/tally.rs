@@ -3,7 +3,7 @@
 //! Invariants: merging is commutative and associative, so workers may finish in any order; memory
 //! is bounded whatever the number of objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -180,8 +180,8 @@ fn first_folder(key: &str) -> &str {
     key.find('/').map_or("", |slash| &key[..=slash])
 }
 
-/// A sample that covers every kind of object seen: for each first folder, storage class and
-/// encryption the [`Sample::PER_KIND`] objects whose keys have the smallest hashes, for at most
+/// A sample that covers every kind of object seen: for each storage class and encryption, and for
+/// each of them in each first folder, the [`Sample::PER_KIND`] objects whose keys have the smallest hashes, for at most
 /// [`Sample::KINDS`] kinds. Which objects these are depends on the set of objects alone, not on
 /// their order or on who counted them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -192,12 +192,22 @@ impl Sample {
     /// Objects kept of each kind.
     pub const PER_KIND: usize = 2;
     /// Kinds kept.
-    pub const KINDS: usize = 40;
+    pub const KINDS: usize = 60;
 
     fn offer(&mut self, object: &SourceObject) {
         let class = object.storage_class.as_ref().map_or("", |class| class.as_str());
         let encryption = object.encryption.as_deref().unwrap_or("");
-        let kind = fingerprint(&[first_folder(object.key.as_str()), class, encryption]);
+        // Kinds without a folder sort first, so that no number of folders drops a class or encryption.
+        let kinds = [
+            format!("0{}", fingerprint(&[class, encryption])),
+            format!("1{}", fingerprint(&[first_folder(object.key.as_str()), class, encryption])),
+        ];
+        for kind in kinds {
+            self.offer_as(kind, object);
+        }
+    }
+
+    fn offer_as(&mut self, kind: String, object: &SourceObject) {
         if !self.0.contains_key(&kind)
             && self.0.len() >= Self::KINDS
             && self.0.last_key_value().is_some_and(|(last, _)| kind > *last)
@@ -233,14 +243,18 @@ impl Sample {
     }
 
     /// At most `most` of the sampled objects: one of each kind, then the second of each.
-    pub fn spread(&self, most: usize) -> impl Iterator<Item = &SourceObject> {
-        let round = |at| self.0.values().filter_map(move |objects| objects.values().nth(at));
-        (0..Self::PER_KIND).flat_map(round).take(most)
+    #[must_use]
+    pub fn spread(&self, most: usize) -> Vec<&SourceObject> {
+        let round = |at| self.0.values().filter_map(move |objects| objects.iter().nth(at));
+        let mut seen = BTreeSet::new();
+        let once = (0..Self::PER_KIND).flat_map(round).filter(|(rank, _)| seen.insert(*rank));
+        once.map(|(_, object)| object).take(most).collect()
     }
 
     /// The sampled objects.
-    pub fn objects(&self) -> impl Iterator<Item = &SourceObject> {
-        self.0.values().flat_map(BTreeMap::values)
+    #[must_use]
+    pub fn objects(&self) -> Vec<&SourceObject> {
+        self.spread(usize::MAX)
     }
 }
 
@@ -311,7 +325,7 @@ mod tests {
             prop_assert_eq!(tally.rows, tally.selected().objects + tally.unselected.values().sum::<u64>());
             let by_folder: u64 = tally.prefixes.named.values().map(|c| c.objects).sum();
             prop_assert_eq!(tally.copy.objects, by_folder + tally.prefixes.others.objects);
-            prop_assert!(tally.sample.objects().count() <= Sample::KINDS * Sample::PER_KIND);
+            prop_assert!(tally.sample.objects().len() <= Sample::KINDS * Sample::PER_KIND);
         }
 
         #[test]
@@ -342,7 +356,7 @@ mod tests {
         let tally = tally_of(&["a/1", "a/2", "a/3", "b/1", "b/2", "c/1"].map(object));
         let folders = |most| -> Vec<&str> {
             let mut folders: Vec<_> =
-                tally.sample.spread(most).map(|object| &object.key.as_str()[..1]).collect();
+                tally.sample.spread(most).into_iter().map(|object| &object.key.as_str()[..1]).collect();
             folders.sort_unstable();
             folders
         };

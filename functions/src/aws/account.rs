@@ -141,8 +141,11 @@ impl InspectAccount for OwnAccount {
 fn simulated(result: &EvaluationResult) -> Simulated {
     let bounded = result.permissions_boundary_decision_detail();
     let organization = result.organizations_decision_detail();
-    match result.eval_decision() {
+    // Between accounts the decision counts the resource's policy too, which is not given.
+    let of_role = result.eval_decision_details().and_then(|details| details.get("IAM Policy"));
+    match of_role.unwrap_or(result.eval_decision()) {
         PolicyEvaluationDecisionType::Allowed => Simulated::Allowed,
+        _ if !result.missing_context_values().is_empty() => Simulated::Unclear,
         _ if organization.is_some_and(|detail| !detail.allowed_by_organizations()) => {
             Simulated::OrganizationForbids
         }

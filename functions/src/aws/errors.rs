@@ -27,9 +27,9 @@ where
 
 fn of_answer(doing: &str, code: &str, status: u16, message: &str) -> AwsError {
     let said = match (code, message) {
-        ("", "") => format!("{doing}: HTTP {status}"),
-        (code, "") => format!("{doing}: {code} (HTTP {status})"),
-        (code, message) => format!("{doing}: {code}: {message}"),
+        ("", "") => format!("HTTP {status} ({doing})"),
+        (code, "") => format!("{code}: HTTP {status} ({doing})"),
+        (code, message) => format!("{code}: {message} ({doing})"),
     };
     match (code, status) {
         (
@@ -93,6 +93,6 @@ mod tests {
         assert!(matches!(is("KMS.DisabledException", 400), AwsError::Refused(_)));
         let lost = std::io::Error::other("timed out");
         assert!(matches!(of_no_answer("GetObject", &lost), AwsError::Transient(_)));
-        assert_eq!(is("NoSuchKey", 404).to_string(), "GetObject: NoSuchKey: words");
+        assert_eq!(is("NoSuchKey", 404).to_string(), "NoSuchKey: words (GetObject)");
     }
 }

@@ -72,7 +72,7 @@ impl ReadObjects for Store {
             .send()
             .await
             .map(|head| facts(&head))
-            .map_err(|error| kind(&format!("HeadObject {at}"), &error))
+            .map_err(|error| kind(&doing("HeadObject", at), &error))
     }
 
     async fn read(&self, at: &ObjectAt, etag: Option<&str>) -> AwsResult<Body> {
@@ -85,7 +85,7 @@ impl ReadObjects for Store {
             .send()
             .await
             .map(|object| Body { stream: object.body, of: at.to_string() })
-            .map_err(|error| kind(&format!("GetObject {at}"), &error))
+            .map_err(|error| kind(&doing("GetObject", at), &error))
     }
 
     async fn try_read(&self, at: &ObjectAt) -> AwsResult<()> {
@@ -102,7 +102,7 @@ impl ReadObjects for Store {
             Ok(_) => Ok(()),
             // An empty object has no first byte, and was read all the same.
             Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => Ok(()),
-            Err(error) => Err(kind(&format!("GetObject {at}"), &error)),
+            Err(error) => Err(kind(&doing("GetObject", at), &error)),
         }
     }
 
@@ -115,7 +115,7 @@ impl ReadObjects for Store {
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| kind(&format!("GetObjectTagging {at}"), &error))
+            .map_err(|error| kind(&doing("GetObjectTagging", at), &error))
     }
 
     async fn list(&self, bucket: &BucketName, prefix: &str, after: Option<&str>) -> AwsResult<Page> {
@@ -129,7 +129,7 @@ impl ReadObjects for Store {
             .encoding_type(EncodingType::Url)
             .send()
             .await
-            .map_err(|error| kind(&format!("ListObjectsV2 s3://{bucket}/{prefix}"), &error))?;
+            .map_err(|error| kind(&format!("ListObjectsV2 s3://{bucket}"), &error))?;
         let objects: AwsResult<Vec<SourceObject>> = listed.contents().iter().map(listed_object).collect();
         Ok(Page { objects: objects?, more: listed.is_truncated().unwrap_or(false) })
     }
@@ -175,6 +175,7 @@ impl Probe for Store {
             .set_server_side_encryption(algorithm)
             .set_ssekms_key_id(key.map(ToString::to_string))
             .set_tagging(probe.tags.then(|| "brigade=probe".to_owned()))
+            .storage_class(aws_sdk_s3::types::StorageClass::from(probe.storage_class.as_str()))
             .set_acl(probe.acl.map(|acl| ObjectCannedAcl::from(acl.as_str())))
             .send()
             .await
@@ -217,7 +218,7 @@ impl WriteObjects for Store {
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| kind(&format!("PutObject {at}"), &error))
+            .map_err(|error| kind(&doing("PutObject", at), &error))
     }
 
     async fn upload(&self, at: &ObjectAt, content_type: &str) -> AwsResult<Upload> {
@@ -245,7 +246,7 @@ async fn put(client: &Client, at: &ObjectAt, bytes: Vec<u8>, content_type: &str)
         .send()
         .await
         .map(|put| unquoted(put.e_tag()))
-        .map_err(|error| kind(&format!("PutObject {at}"), &error))
+        .map_err(|error| kind(&doing("PutObject", at), &error))
 }
 
 /// An object being written: whole if it is small, in parts if it is not.
@@ -275,7 +276,7 @@ impl Upload {
                     .checksum_algorithm(ChecksumAlgorithm::Crc32)
                     .send()
                     .await
-                    .map_err(|error| kind(&format!("CreateMultipartUpload {}", self.at), &error))?;
+                    .map_err(|error| kind(&doing("CreateMultipartUpload", &self.at), &error))?;
                 self.id.insert(begun.upload_id.unwrap_or_default()).clone()
             }
         };
@@ -290,7 +291,7 @@ impl Upload {
             .body(std::mem::take(&mut self.buffer).into())
             .send()
             .await
-            .map_err(|error| kind(&format!("UploadPart {}", self.at), &error))?;
+            .map_err(|error| kind(&doing("UploadPart", &self.at), &error))?;
         let part = CompletedPart::builder()
             .part_number(number)
             .set_e_tag(sent.e_tag)
@@ -326,8 +327,13 @@ impl ports::Upload for Upload {
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| kind(&format!("CompleteMultipartUpload {}", self.at), &error))
+            .map_err(|error| kind(&doing("CompleteMultipartUpload", &self.at), &error))
     }
+}
+
+/// What was done to an object, with its key encoded: no key can pass for AWS's words.
+fn doing(what: &str, at: &ObjectAt) -> String {
+    format!("{what} s3://{}/{}", at.bucket, key::encode(&at.key))
 }
 
 fn version(at: &ObjectAt) -> Option<String> {

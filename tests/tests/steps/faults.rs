@@ -68,8 +68,14 @@ fn outcome(scene: &Scene, end: &End) -> Outcome {
             .map(|(key, version)| (key, text(version.content.unwrap().bytes)))
             .collect(),
         work: work(scene),
-        told: scene.world.notices().into_iter().collect(),
+        told: scene.world.notices().into_iter().map(unexplained).collect(),
     }
+}
+
+/// A message without its causes: where IAM can't be asked, they are left out.
+fn unexplained((subject, message): (String, String)) -> (String, String) {
+    let lines: Vec<&str> = message.lines().filter(|line| !line.starts_with("  Cause: ")).collect();
+    (subject, lines.join("\n"))
 }
 
 /// Every call of a transfer of one job fails once in every way, one after the other.

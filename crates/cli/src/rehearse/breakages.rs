@@ -229,7 +229,11 @@ impl Stage {
                 }
                 met.jobs = met.jobs.max(transfer.jobs().await?.len() - before);
                 for finding in findings.blocking() {
-                    self.mend(finding, breakage, setup, &mut met).await?;
+                    self.mend(finding, breakage, setup).await?;
+                }
+                // What the gate can't see, the policy's owner can, with the command that is printed.
+                if letter.message.contains("\nbrigade grants check ") {
+                    self.check_policy(&findings, &mut met).await?;
                 }
             } else if letter.subject.starts_with(&format!("Approve {name}?")) {
                 ensure!(letters > 0, "it was not found");
@@ -248,13 +252,7 @@ impl Stage {
     }
 
     /// Does what a finding prints.
-    async fn mend(
-        &self,
-        finding: &Finding,
-        breakage: Breakage,
-        setup: &Setup<'_>,
-        met: &mut Met,
-    ) -> Result<()> {
+    async fn mend(&self, finding: &Finding, breakage: Breakage, setup: &Setup<'_>) -> Result<()> {
         if breakage == Breakage::AwsManagedKey && finding.kind == FindingKind::KeyForbidden {
             let grant = finding.grant.as_ref().context("no statement for the key")?;
             let added = setup::add(self, &grant.place, &grant.statements).await;
@@ -271,24 +269,20 @@ impl Stage {
         if let Some(command) = command {
             setup::run(self, command).await?;
         }
-        match finding.kind {
-            FindingKind::WrongRegion => setup.move_destination_back().await?,
-            // What the gate can't see, the policy's owner can.
-            FindingKind::SourceUnreadable | FindingKind::SourceUnlistable => {
-                self.check_policy(finding, met).await?;
-            }
-            _ => {}
+        if finding.kind == FindingKind::WrongRegion {
+            setup.move_destination_back().await?;
         }
         Ok(())
     }
 
     /// What `brigade grants check` tells of the source bucket's policy, and doing it.
-    async fn check_policy(&self, finding: &Finding, met: &mut Met) -> Result<()> {
+    async fn check_policy(&self, findings: &Findings, met: &mut Met) -> Result<()> {
         let role = &self.stack.batch_role.parse()?;
         let place = Place::BucketPolicy(self.estate.source_bucket.parse()?);
         let Some(text) = setup::document_at(self, &place).await? else { return Ok(()) };
         let policy = PolicyDocument::parse(&text)?;
-        let need = match finding.grant.clone() {
+        let asked = findings.grants().into_iter().find(|grant| grant.place == place);
+        let need = match asked {
             Some(grant) => grant,
             None => setup::source_need(self)?,
         };

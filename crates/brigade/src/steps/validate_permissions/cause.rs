@@ -6,28 +6,31 @@
 
 use serde_json::json;
 
-use super::{Error, Look};
+use super::Look;
 use crate::finding::{Cause, Finding, FindingKind};
 use crate::id::{AccountId, KmsKeyArn, RoleArn};
 use crate::policy::source::quoted;
 use crate::policy::{Grant, Place, Statement};
-use crate::ports::{AwsError, InspectAccount, Probe, ReadObjects, Simulated};
+use crate::ports::{InspectAccount, Probe, ReadObjects, Simulated};
 
 /// What was refused.
 pub(super) struct Refused {
     action: &'static str,
     resource: String,
-    context: (&'static str, String),
+    /// The account that owns it.
+    owner: AccountId,
+    /// The service and Region that KMS is asked through.
+    via: Option<String>,
 }
 
 impl Refused {
     pub(super) fn s3(action: &'static str, resource: String, owner: &AccountId) -> Self {
-        Self { action, resource, context: ("aws:ResourceAccount", owner.to_string()) }
+        Self { action, resource, owner: owner.clone(), via: None }
     }
 
     pub(super) fn kms(action: &'static str, key: &KmsKeyArn) -> Self {
-        let via = format!("s3.{}.amazonaws.com", key.region());
-        Self { action, resource: key.to_string(), context: ("kms:ViaService", via) }
+        let via = Some(format!("s3.{}.amazonaws.com", key.region()));
+        Self { action, resource: key.to_string(), owner: key.account(), via }
     }
 
     fn behind_a_resource(&self) -> Cause {
@@ -54,16 +57,25 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         evidence: String,
         refused: Refused,
         grant: Grant,
-    ) -> Result<bool, Error> {
-        let found = self.cause(&evidence, &refused).await?;
+    ) -> bool {
+        let found = self.cause(&evidence, &refused).await;
         let mut finding = match found {
             Some((cause, Side::Role)) => self.of_role(kind, problem, cause, &refused),
-            Some((Cause::ExplicitDeny, Side::Resource)) => {
+            Some((Cause::OrganizationPolicy, Side::Resource)) => {
                 let remedy = format!(
-                    "account {} finds the statement in {} that denies it, with `brigade grants check`, and spares {}",
-                    grant.account, grant.place, self.source.role
+                    "the administrator of account {}'s organization lets {} do {}",
+                    grant.account, self.source.role, refused.action
                 );
                 Finding::new(kind, &grant.account, problem, remedy)
+            }
+            Some((Cause::ExplicitDeny, Side::Resource)) => {
+                let remedy = format!(
+                    "account {} finds the statement in {} that denies it, with the command below, and spares {}",
+                    grant.account, grant.place, self.source.role
+                );
+                let check =
+                    self.source.includes(&grant).then(|| self.source.command("check", [&grant.place]));
+                Finding { command: check, ..Finding::new(kind, &grant.account, problem, remedy) }
             }
             Some(_) | None => {
                 let remedy = match &grant.place {
@@ -76,7 +88,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         finding.cause = found.map(|(cause, _)| cause);
         finding.evidence = evidence;
         self.findings.add(finding);
-        Ok(found.is_none_or(|(_, side)| side == Side::Resource))
+        found.is_none_or(|(_, side)| side == Side::Resource)
     }
 
     /// A refusal of the role's own policies, which our own account mends.
@@ -130,20 +142,38 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         self.target.batch_role(&self.source).into_iter().find(covers)
     }
 
-    async fn cause(&self, evidence: &str, refused: &Refused) -> Result<Option<(Cause, Side)>, Error> {
+    async fn cause(&mut self, evidence: &str, refused: &Refused) -> Option<(Cause, Side)> {
         if let Some(told) = told(evidence) {
-            return Ok(Some(told));
+            return Some(told);
         }
-        let (key, value) = &refused.context;
-        let context = [(*key, value.as_str())];
-        let simulated = self.simulate(&self.source.role, refused.action, &refused.resource, &context).await?;
-        Ok(simulated.map(|simulated| match simulated {
-            Simulated::Allowed => (refused.behind_a_resource(), Side::Resource),
-            Simulated::NotAllowed => (Cause::IdentityPolicy, Side::Role),
-            Simulated::OutOfBounds => (Cause::PermissionsBoundary, Side::Role),
-            Simulated::OrganizationForbids => (Cause::OrganizationPolicy, Side::Role),
-            Simulated::Denied => (Cause::ExplicitDeny, Side::Role),
-        }))
+        // What is refused of one object is refused of all, so IAM is asked once.
+        let place = refused.resource.split('/').next().unwrap_or_default();
+        let asked = (refused.action, place.to_owned());
+        let simulated = match self.simulated.get(&asked) {
+            Some(simulated) => *simulated,
+            None => {
+                // Every key that the role's policies know, or the answer is not clear.
+                let via = format!("s3.{}.amazonaws.com", self.source.region);
+                let context = [
+                    ("aws:ResourceAccount", refused.owner.as_str()),
+                    ("kms:ViaService", refused.via.as_deref().unwrap_or(&via)),
+                ];
+                let role = &self.source.role;
+                let simulated = self.simulate(role, refused.action, &refused.resource, &context).await;
+                self.simulated.insert(asked, simulated);
+                simulated
+            }
+        };
+        simulated.and_then(|simulated| {
+            Some(match simulated {
+                Simulated::Allowed => (refused.behind_a_resource(), Side::Resource),
+                Simulated::NotAllowed => (Cause::IdentityPolicy, Side::Role),
+                Simulated::OutOfBounds => (Cause::PermissionsBoundary, Side::Role),
+                Simulated::OrganizationForbids => (Cause::OrganizationPolicy, Side::Role),
+                Simulated::Denied => (Cause::ExplicitDeny, Side::Role),
+                Simulated::Unclear => return None,
+            })
+        })
     }
 
     /// What the policies of one of our roles say; nothing, if IAM does not tell us. The statements
@@ -154,16 +184,15 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         action: &str,
         resource: &str,
         context: &[(&str, &str)],
-    ) -> Result<Option<Simulated>, Error> {
-        match self.account.simulate(role, action, resource, context).await {
-            Ok(simulated) => Ok(Some(simulated)),
-            Err(error @ AwsError::Transient(_)) => {
-                Err(Error::Aws { doing: format!("simulate {action} of {role}"), error })
-            }
-            Err(
-                AwsError::NotFound(_) | AwsError::Forbidden(_) | AwsError::Conflict(_) | AwsError::Refused(_),
-            ) => Ok(None),
-        }
+    ) -> Option<Simulated> {
+        let known = [
+            ("aws:PrincipalArn", role.as_str()),
+            ("aws:PrincipalAccount", self.target.account.as_str()),
+            ("aws:RequestedRegion", self.target.region.as_str()),
+            ("aws:SecureTransport", "true"),
+        ];
+        let context: Vec<(&str, &str)> = known.into_iter().chain(context.iter().copied()).collect();
+        self.account.simulate(role, action, resource, &context).await.ok()
     }
 }
 
@@ -181,8 +210,11 @@ pub(super) fn role_command(grant: &Grant) -> Option<String> {
 /// What AWS's message says of the policy
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>).
 fn told(evidence: &str) -> Option<(Cause, Side)> {
-    let says = |words: &str| evidence.contains(words);
-    if says("service control policy") || says("resource control policy") {
+    let reason = reason(evidence);
+    let says = |words: &str| reason.contains(words);
+    if says("resource control policy") {
+        Some((Cause::OrganizationPolicy, Side::Resource))
+    } else if says("service control policy") {
         Some((Cause::OrganizationPolicy, Side::Role))
     } else if says("explicit deny in a resource-based policy") {
         Some((Cause::ExplicitDeny, Side::Resource))
@@ -193,19 +225,32 @@ fn told(evidence: &str) -> Option<(Cause, Side)> {
     } else if says("no identity-based policy") {
         Some((Cause::IdentityPolicy, Side::Role))
     } else if says("no resource-based policy") || says("no resource-based policies") {
-        let cause = if says("kms:") { Cause::KeyPolicy } else { Cause::BucketPolicy };
+        let cause = if evidence.contains("kms:") { Cause::KeyPolicy } else { Cause::BucketPolicy };
         Some((cause, Side::Resource))
     } else {
         None
     }
 }
 
+/// AWS's code, with which every refusal begins.
+pub(super) fn code(evidence: &str) -> &str {
+    evidence.split(':').next().unwrap_or_default()
+}
+
+/// What AWS's message gives for a reason. Before it the message may quote the resource, and behind it
+/// stands what was done: an object's key must not pass for a reason.
+pub(super) fn reason(evidence: &str) -> &str {
+    let message = evidence.rsplit_once(" (").map_or(evidence, |(message, _)| message);
+    message.rsplit_once('"').map_or(message, |(_, reason)| reason)
+}
+
 /// The key that AWS's message says could not be used, if it is about a key.
 pub(super) fn denied_key(evidence: &str) -> Option<KmsKeyArn> {
-    if !(evidence.contains("kms:") || evidence.contains("KMS")) {
+    let reason = reason(evidence);
+    if !(reason.contains("kms:") || code(evidence).starts_with("KMS")) {
         return None;
     }
-    evidence
+    reason
         .split(|c: char| c.is_whitespace() || matches!(c, '\'' | '"' | ',' | '(' | ')'))
         .filter(|word| word.starts_with("arn:"))
         .find_map(|word| word.trim_end_matches('.').parse().ok())
@@ -249,5 +294,7 @@ mod tests {
         let decrypt = "not authorized to perform: kms:Decrypt on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access";
         assert_eq!(cause(decrypt), Some(Cause::KeyPolicy));
         assert_eq!(cause("AccessDenied: Access Denied"), None);
+        let named = "AccessDenied: User: x is not authorized to perform: s3:GetObject on resource: \"arn:aws:s3:::b/explicit deny in a \"resource-based policy\" because no identity-based policy allows the s3:GetObject action (GetObject s3://b/explicit%20deny)";
+        assert_eq!(cause(named), Some(Cause::IdentityPolicy), "a key is no reason");
     }
 }

@@ -10,6 +10,8 @@ mod cause;
 mod source;
 mod target;
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,7 +23,7 @@ use crate::plan::{Plan, PlanSummary};
 use crate::policy::role::TargetAccess;
 use crate::policy::source::SourceAccess;
 use crate::ports::{
-    AwsError, AwsResult, InspectAccount, Notices, ObjectAt, Probe, ReadObjects, WriteObjects,
+    AwsError, AwsResult, InspectAccount, Notices, ObjectAt, Probe, ReadObjects, Simulated, WriteObjects,
 };
 use crate::request::ObjectSource;
 use crate::steps::check_inventory::ListObject;
@@ -134,6 +136,7 @@ pub async fn run(
         account,
         findings: Findings::default(),
         elsewhere: Vec::new(),
+        simulated: BTreeMap::new(),
     };
     let findings = look.around(plan.as_ref(), forbidden.as_ref()).await?;
 
@@ -183,6 +186,8 @@ struct Look<'a, R, A> {
     findings: Findings,
     /// Buckets of other Regions than expected, which no probe of ours can reach.
     elsewhere: Vec<BucketName>,
+    /// What IAM's simulator said of the batch role, by action and bucket or key.
+    simulated: BTreeMap<(&'static str, String), Option<Simulated>>,
 }
 
 impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {

@@ -1,11 +1,13 @@
 //! The source: is everything where the deployment was told, and may the batch role list, read and
 //! decrypt it?
 
+use std::collections::BTreeSet;
+
 use futures_util::{StreamExt, stream};
 
-use super::cause::{Refused, denied_key};
+use super::cause::{Refused, code, denied_key, reason};
 use super::{Error, Look, refusal, refusal_of_bucket};
-use crate::finding::{Finding, FindingKind};
+use crate::finding::{Finding, FindingKind, Severity};
 use crate::id::{BucketName, KmsKeyArn, Region};
 use crate::plan::Plan;
 use crate::policy::Grant;
@@ -15,6 +17,8 @@ use crate::request::ObjectSource;
 use crate::route::SourceObject;
 use crate::steps::check_inventory::ListObject;
 
+/// A transfer keeps the parameters that it began with.
+pub(super) const ANEW: &str = "start the transfer again under another name";
 /// Probes in flight.
 const PROBES_IN_FLIGHT: usize = 8;
 
@@ -38,16 +42,23 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             format!("deploy the stack in {region}: copy jobs are created in the destination's Region")
         };
         self.look_at_region(&destination.bucket, &destination.region, remedy).await?;
+        if transfer.report_bucket != transfer.work_bucket {
+            let remedy = |_: &Region| {
+                format!("deploy the stack with a ReportBucket of {}, where the jobs run", destination.region)
+            };
+            self.look_at_region(&transfer.report_bucket, &destination.region, remedy).await?;
+        }
         let keys = self.source.keys.iter().map(|key| (key, &source.region));
         let keys = keys.chain(destination.kms_key.iter().map(|key| (key, &destination.region)));
         for (key, region) in keys.filter(|(key, region)| key.region() != **region) {
             let problem = format!(
                 "key {key} is not in {region}, where the bucket is; S3 uses keys of the bucket's Region"
             );
-            let remedy = format!("name the key of {region} in the stack's parameters");
+            let remedy = format!("name a key of {region} in the stack's parameters; then {ANEW}");
             let account = &destination.account;
             let finding = Finding::new(FindingKind::WrongRegion, account, problem, remedy);
-            self.findings.add(Finding { proven: false, ..finding });
+            let evidence = "the key's ARN names its Region".to_owned();
+            self.findings.add(Finding { proven: false, evidence, ..finding });
         }
         Ok(())
     }
@@ -72,7 +83,9 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         if region != *expected {
             let account = &self.transfer.destination.account;
             let problem = format!("bucket {bucket} is in {region}, and is looked for in {expected}");
-            self.findings.add(Finding::new(FindingKind::WrongRegion, account, problem, remedy(&region)));
+            let remedy = format!("{}; then {ANEW}", remedy(&region));
+            let finding = Finding::new(FindingKind::WrongRegion, account, problem, remedy);
+            self.findings.add(Finding { evidence: format!("HeadBucket tells {region}"), ..finding });
             self.elsewhere.push(bucket.clone());
         }
         Ok(())
@@ -84,18 +97,24 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         if self.elsewhere.contains(bucket) {
             return Ok(());
         }
-        let listed = self.role.list(bucket, "", None).await;
+        let listed = self.role.list(bucket, &self.source.prefix, None).await;
         if let Some(evidence) = refusal_of_bucket(listed, "list the source bucket", bucket)? {
-            if self.role.try_list_as_payer(bucket).await.is_ok() {
-                self.add_requester_pays(evidence);
-                return Ok(());
+            match self.role.try_list_as_payer(bucket).await {
+                Ok(()) => {
+                    self.add_requester_pays(evidence);
+                    return Ok(());
+                }
+                Err(error @ AwsError::Transient(_)) => {
+                    return Err(Error::Aws { doing: "list the source bucket as a payer".to_owned(), error });
+                }
+                Err(_) => {}
             }
             let account = &self.transfer.source.account;
             let problem = format!("the batch role may not list s3://{bucket} in account {account}");
             let refused = Refused::s3("s3:ListBucket", bucket.arn(), account);
             let grant = self.source.source_bucket();
             let kind = FindingKind::SourceUnlistable;
-            if self.add_refusal(kind, problem, evidence, refused, grant).await? {
+            if self.add_refusal(kind, problem, evidence, refused, grant).await {
                 self.expect_keys();
             }
         }
@@ -107,7 +126,8 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             ObjectSource::Listing(_) => None,
         };
         let forbidden = forbidden.map(|part| ObjectAt::new(&part.bucket, part.key.clone()));
-        for part in manifest.into_iter().chain(forbidden) {
+        let parts = manifest.into_iter().chain(forbidden);
+        for part in parts.filter(|part| !self.elsewhere.contains(&part.bucket)).collect::<Vec<_>>() {
             if let Some(evidence) = refusal(self.role.try_read(&part).await, "read the list of objects")? {
                 self.add_unreadable_list(&part, evidence).await?;
             }
@@ -129,10 +149,10 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
     async fn add_unreadable_list(&mut self, part: &ObjectAt, evidence: String) -> Result<(), Error> {
         let problem = format!("the batch role may not read {part}");
         let list = ListAccess { bucket: part.bucket.clone(), key: denied_key(&evidence), delivered: false };
-        let account = match part.bucket == self.target.work_bucket {
-            true => &self.target.account,
-            false => &self.transfer.source.account,
-        };
+        if part.bucket == self.target.work_bucket {
+            return self.add_unreadable(FindingKind::ManifestUnreadable, problem, part, evidence).await;
+        }
+        let account = &self.transfer.source.account;
         if let Some(key) = list.key.clone() {
             let grant = self.source.list_key(&list, &key);
             self.add_key_refusal(&key, problem, evidence, grant).await?;
@@ -141,7 +161,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         } else {
             let refused = Refused::s3("s3:GetObject", format!("{}/{}", part.bucket.arn(), part.key), account);
             let grant = self.source.list_bucket(&list);
-            self.add_refusal(FindingKind::ManifestUnreadable, problem, evidence, refused, grant).await?;
+            self.add_refusal(FindingKind::ManifestUnreadable, problem, evidence, refused, grant).await;
             Ok(())
         }
     }
@@ -157,8 +177,8 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             .collect()
             .await;
         let some_were_read = probes.iter().any(|probe| probe.read.is_ok());
+        self.look_at_keys(&probes);
         for seen in probes {
-            self.look_at_key(&seen);
             self.look_at_read(&seen, some_were_read).await?;
             let Seen { at, tags, .. } = seen;
             let Some(evidence) = refusal(tags, "read an object's tags")? else { continue };
@@ -171,27 +191,42 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             let refused =
                 Refused::s3(action, format!("{}/{}", at.bucket.arn(), at.key), &self.transfer.source.account);
             let grant = self.source.source_bucket();
-            let evidence = format!("{at} ({evidence})");
-            self.add_refusal(FindingKind::TagsUnreadable, problem, evidence, refused, grant).await?;
+            self.add_refusal(FindingKind::TagsUnreadable, problem, evidence, refused, grant).await;
         }
         Ok(())
     }
 
-    /// Is an object's key one that the deployment's roles may use, and can S3 use it?
-    fn look_at_key(&mut self, seen: &Seen) {
-        let Some(key) = &seen.key else { return };
-        if self.source.keys.contains(key) {
-            return;
+    /// Are the keys that were met those that the deployment's roles may use, and all of them?
+    fn look_at_keys(&mut self, probes: &[Seen]) {
+        let met: BTreeSet<&KmsKeyArn> = probes.iter().filter_map(|seen| seen.key.as_ref()).collect();
+        let unnamed: Vec<&KmsKeyArn> =
+            met.iter().copied().filter(|key| !self.source.keys.contains(key)).collect();
+        let account = self.transfer.destination.account.clone();
+        if let Some(seen) =
+            probes.iter().find(|seen| seen.key.as_ref().is_some_and(|key| unnamed.contains(&key)))
+        {
+            let listed =
+                |keys: &[&KmsKeyArn]| keys.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(",");
+            let all: Vec<&KmsKeyArn> = self.source.keys.iter().chain(unnamed.iter().copied()).collect();
+            let problem = format!(
+                "objects are encrypted with {}, which this deployment was not told of",
+                listed(&unnamed)
+            );
+            let remedy = format!(
+                "deploy the stack with SourceKmsKeyArns={}, without those that are aws/s3, whose objects have to be encrypted anew",
+                listed(&all)
+            );
+            let evidence = format!("{} was met with a HEAD", seen.at);
+            let finding = Finding::new(FindingKind::KeyUnnamed, &account, problem, remedy);
+            self.findings.add(Finding { evidence, ..finding });
         }
-        let mut named: Vec<&str> = self.source.keys.iter().map(KmsKeyArn::as_str).collect();
-        named.push(key.as_str());
-        let problem = format!("{} is encrypted with {key}, which this deployment was not told of", seen.at);
-        let remedy = format!(
-            "deploy the stack with SourceKmsKeyArns={}, unless that is aws/s3, whose objects have to be encrypted anew",
-            named.join(",")
-        );
-        let account = &self.transfer.destination.account;
-        self.findings.add(Finding::new(FindingKind::KeyUnnamed, account, problem, remedy));
+        for key in self.source.keys.iter().filter(|key| !met.is_empty() && !met.contains(key)) {
+            let problem = format!("no object of the sample is encrypted with {key}");
+            let remedy = "whether the batch role may use it shows only when the job meets one".to_owned();
+            let finding = Finding::new(FindingKind::KeyUnproven, &account, problem, remedy);
+            let evidence = format!("{} objects were tried", probes.len());
+            self.findings.add(Finding { severity: Severity::Warns, proven: false, evidence, ..finding });
+        }
     }
 
     async fn look_at_read(&mut self, seen: &Seen, some_were_read: bool) -> Result<(), Error> {
@@ -215,15 +250,14 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             format!("the batch role may not read objects of s3://{}", at.bucket),
             self.source.source_bucket(),
         );
-        let evidence = if some_were_read {
+        let problem = if some_were_read {
             format!(
-                "{at} ({evidence}), though others can be read; an object that a third account wrote before ACLs were disabled stays that account's"
+                "the batch role may not read {at}, though it may read others; what a third account wrote before ACLs were disabled stays that account's"
             )
         } else {
-            format!("{at} ({evidence})")
+            problem
         };
-        let theirs =
-            self.add_refusal(FindingKind::SourceUnreadable, problem, evidence, refused, grant).await?;
+        let theirs = self.add_refusal(FindingKind::SourceUnreadable, problem, evidence, refused, grant).await;
         if theirs && encryption.as_deref().is_none_or(|encryption| encryption.ends_with("KMS")) {
             self.expect_keys();
         }
@@ -282,7 +316,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             return Ok(());
         }
         let refused = Refused::kms("kms:Decrypt", key);
-        self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await?;
+        self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await;
         Ok(())
     }
 }
@@ -299,13 +333,14 @@ pub(super) fn key_remedy(key: &KmsKeyArn, grant: &Grant) -> String {
 
 /// A key that is disabled or on its way out, whoever may use it.
 pub(super) fn unusable(key: &KmsKeyArn, problem: &str, evidence: &str) -> Option<Finding> {
-    let says = |words: &[&str]| words.iter().any(|words| evidence.contains(words));
+    let of_key = code(evidence).starts_with("KMS") || evidence.starts_with("the key's state");
+    let says = |words: &[&str]| of_key && words.iter().any(|words| reason(evidence).contains(words));
     let (remedy, verb) = if says(&["pending deletion", "PendingDeletion"]) {
         (
             format!("account {} cancels the deletion of {key} and enables it", key.account()),
             "cancel-key-deletion",
         )
-    } else if says(&["KMS.Disabled", "is disabled", "Disabled", "KMSInvalidState"]) {
+    } else if says(&["is disabled", "Disabled", "KMSInvalidState"]) {
         (format!("account {} enables {key} again", key.account()), "enable-key")
     } else {
         return None;
@@ -319,9 +354,8 @@ pub(super) fn unusable(key: &KmsKeyArn, problem: &str, evidence: &str) -> Option
 /// tiers of INTELLIGENT_TIERING; such objects no policy can open, and the job's report tells of
 /// them.
 fn a_grant_may_mend(evidence: &str) -> bool {
-    !["InvalidObjectState", "object's storage class", "object's access tier", "Server Side Encryption"]
-        .iter()
-        .any(|words| evidence.contains(words))
+    let sealed = reason(evidence).contains("Server Side Encryption");
+    !(code(evidence) == "InvalidObjectState" || (code(evidence) == "InvalidRequest" && sealed))
 }
 
 /// What the probes of one object met.

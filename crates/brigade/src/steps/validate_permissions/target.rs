@@ -5,7 +5,7 @@
 //! the policies of our own buckets are also asked, statement by statement.
 
 use super::cause::{Refused, denied_key, role_command};
-use super::source::unusable;
+use super::source::{ANEW, unusable};
 use super::{Error, Look, refusal, refusal_of_bucket};
 use crate::finding::{Cause, Exemption, Finding, FindingKind, Severity};
 use crate::id::{BucketName, KmsKeyArn, RoleArn};
@@ -21,6 +21,7 @@ use crate::ports::{
     AwsError, BucketSettings, Encryption, InspectAccount, KeyFacts, ObjectAt, Probe, ReadObjects, Simulated,
     WriteProbe,
 };
+use crate::request::CopyStorageClass;
 
 /// What is written where.
 struct Target {
@@ -44,12 +45,10 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
                 self.warn_of(bucket, &settings);
                 self.look_at_default_key(bucket, settings.default_key.as_deref());
             }
-            let explained = self.look_at_policy(&target, settings.policy.as_deref());
             let outcome = self.role.try_write(&target.probe).await;
-            let Some(evidence) = refusal_of_bucket(outcome, &format!("write {}", target.what), bucket)?
-            else {
-                continue;
-            };
+            let refused = refusal_of_bucket(outcome, &format!("write {}", target.what), bucket)?;
+            let explained = self.look_at_policy(&target, settings.policy.as_deref(), refused.is_some());
+            let Some(evidence) = refused else { continue };
             if let Some(key) = denied_key(&evidence) {
                 self.add_destination_key(&key, evidence).await?;
             } else if !explained {
@@ -84,6 +83,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
                 encryption: destination.kms_key.clone().map_or(Encryption::Default, Encryption::Kms),
                 tags: destination.writes_tags(),
                 acl: destination.acl,
+                storage_class: destination.storage_class,
             },
         }
     }
@@ -108,6 +108,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
                 encryption: Encryption::S3,
                 tags: false,
                 acl: None,
+                storage_class: CopyStorageClass::Standard,
             },
         }
     }
@@ -123,15 +124,20 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             }
             // The probe counts; what it can't meet stays unknown.
             Err(AwsError::Forbidden(words) | AwsError::Refused(words) | AwsError::Conflict(words)) => {
-                let account = &self.target.account;
-                let problem = format!("the settings of bucket {bucket} can't be read");
-                let remedy =
-                    "what its policy says of copies and reports shows only when the job runs".to_owned();
-                let finding = Finding::new(FindingKind::SettingsUnreadable, account, problem, remedy);
-                self.findings.add(Finding { severity: Severity::Warns, evidence: words, ..finding });
+                self.add_unreadable_settings(bucket, words);
                 Ok(Some(BucketSettings { versioned: true, ..BucketSettings::default() }))
             }
         }
+    }
+
+    fn add_unreadable_settings(&mut self, bucket: &BucketName, evidence: String) {
+        let account = &self.target.account;
+        let problem = format!(
+            "the settings of bucket {bucket} can't be read: it is not account {account}'s, or its policy refuses"
+        );
+        let remedy = "what its policy says of copies and reports shows only when the job runs".to_owned();
+        let finding = Finding::new(FindingKind::SettingsUnreadable, account, problem, remedy);
+        self.findings.add(Finding { severity: Severity::Warns, evidence, ..finding });
     }
 
     fn warn_of(&mut self, bucket: &BucketName, settings: &BucketSettings) {
@@ -173,14 +179,22 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
     fn of_default_key(&self, bucket: &BucketName, key: &str) -> Finding {
         let problem =
             format!("bucket {bucket} encrypts with {key} by default, which the batch role may not use");
-        let remedy = format!("deploy the stack with the full ARN of that key, DestinationKmsKeyArn={key}");
+        let remedy = format!(
+            "deploy the stack with the full ARN of that key, DestinationKmsKeyArn={key}; then {ANEW}"
+        );
         Finding::new(FindingKind::KeyForbidden, &self.target.account, problem, remedy)
     }
 
-    /// Asks the policy of one of our buckets about each write. Answers whether a statement refuses.
-    fn look_at_policy(&mut self, target: &Target, policy: Option<&str>) -> bool {
-        let Some(policy) = policy.and_then(|text| PolicyDocument::parse(text).ok()) else {
-            return false;
+    /// Asks the policy of one of our buckets about each write. Answers whether a statement refuses: for
+    /// sure, or because it may and the probe was `refused`.
+    fn look_at_policy(&mut self, target: &Target, policy: Option<&str>, refused: bool) -> bool {
+        let policy = match policy.map(PolicyDocument::parse) {
+            None => return false,
+            Some(Ok(policy)) => policy,
+            Some(Err(error)) => {
+                self.add_unreadable_settings(&target.probe.bucket, format!("its policy: {error}"));
+                return false;
+            }
         };
         let resource = format!("{}/{}", target.probe.bucket.arn(), target.probe.key);
         let mut actions = vec!["s3:PutObject"];
@@ -190,34 +204,37 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         if target.probe.acl.is_some() {
             actions.push("s3:PutObjectAcl");
         }
-        let mut refused = false;
+        let mut explained = false;
         for action in actions {
-            let answers: Vec<Evaluation> = target
-                .told
-                .iter()
-                .map(|told| {
+            let mut answers: Vec<Evaluation> = Vec::new();
+            for told in &target.told {
+                // The service speaks one of these; which, nobody has said.
+                for tls in ["1.2", "1.3"] {
                     let mut question = self.question(action, &resource);
                     let told = told.iter().map(|(key, known)| (key.to_lowercase(), known.clone()));
                     question.context.extend(told);
-                    evaluate(&policy, &question)
-                })
-                .collect();
+                    let tls = Known::Values(vec![tls.to_owned()]);
+                    question.context.insert("s3:tlsversion".to_owned(), tls);
+                    answers.push(evaluate(&policy, &question));
+                }
+            }
             let always = answers.iter().all(|answer| !answer.denied_by.is_empty());
             let certain = answers.iter().find_map(|answer| answer.denied_by.first());
             let perhaps = answers.iter().find_map(|answer| answer.maybe_denied_by.first());
             let Some(statement) = certain.or(perhaps) else { continue };
-            let refuses = if always { "refuses" } else { "may refuse" };
+            let blocks = always || refused;
+            let refuses = if blocks { "refuses" } else { "may refuse" };
             let problem = format!("the policy of bucket {} {refuses} {}", target.probe.bucket, target.what);
             let role = self.source.role.clone();
             let mut finding =
                 self.of_statement(target.kind, problem, &target.probe.bucket, &policy, statement, &role);
-            if !always {
-                finding.severity = Severity::Warns;
+            if !blocks {
+                finding = Finding { severity: Severity::Warns, command: None, exemption: None, ..finding };
             }
-            refused |= always;
+            explained |= blocks;
             self.findings.add(finding);
         }
-        refused
+        explained
     }
 
     /// A question that the batch role asks, of a policy of our own account.
@@ -225,7 +242,6 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let is = |value: &str| Known::Values(vec![value.to_owned()]);
         let known = [
             ("aws:securetransport", is("true")),
-            ("s3:tlsversion", is("1.2")),
             ("s3:objectcreationoperation", is("true")),
             ("aws:resourceaccount", is(self.target.account.as_str())),
             ("aws:sourcevpce", Known::Absent),
@@ -291,7 +307,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let problem = format!("the batch role may not write {} to s3://{bucket}", target.what);
         let refused = Refused::s3(action, resource, &self.target.account);
         let grant = self.own_bucket(bucket, action);
-        self.add_refusal(target.kind, problem, evidence, refused, grant).await?;
+        self.add_refusal(target.kind, problem, evidence, refused, grant).await;
         Ok(())
     }
 
@@ -320,7 +336,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         if self.target.kms_key.as_ref() == Some(key) {
             let grant = self.target.destination_key(&self.source, key);
             let refused = Refused::kms("kms:GenerateDataKey", key);
-            self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await?;
+            self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await;
             return Ok(());
         }
         let finding = self.of_default_key(&self.target.bucket, key.as_str());
@@ -338,7 +354,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             }
             Err(AwsError::NotFound(evidence)) => {
                 let problem = format!("there is no key {key}");
-                let remedy = "deploy the stack with the ARN of a key that exists".to_owned();
+                let remedy = format!("deploy the stack with the ARN of a key that exists; then {ANEW}");
                 let finding = Finding::new(FindingKind::KeyUnusable, &self.target.account, problem, remedy);
                 self.findings.add(Finding { evidence, ..finding });
                 return Ok(());
@@ -366,39 +382,43 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         if !symmetric || other_accounts {
             let why = if symmetric { "is AWS's own key of another account" } else { "is asymmetric" };
             let problem = format!("S3 can't encrypt the copies with {key}, which {why}");
-            let remedy = "deploy the stack with a symmetric, customer managed key".to_owned();
+            let remedy = format!("deploy the stack with a symmetric, customer managed key; then {ANEW}");
             self.findings.add(Finding::new(FindingKind::KeyUnusable, &self.target.account, problem, remedy));
         }
         Ok(())
     }
 
-    /// The manifest that the job will be created from, as both its readers.
+    /// The manifest that the job will be created from, as the batch role.
     pub(super) async fn look_at_manifest(&mut self, plan: &Plan) -> Result<(), Error> {
         let Some(ManifestLocation { bucket, key, .. }) = &plan.manifest else {
             return Ok(());
         };
         let at = ObjectAt::new(bucket, key.clone());
-        let role = self.source.role.clone();
         let Some(evidence) = refusal(self.role.try_read(&at).await, "read the copy manifest")? else {
             return Ok(());
         };
         let problem = format!("the batch role may not read the copy manifest in s3://{bucket}");
+        self.add_unreadable(FindingKind::ManifestUnreadable, problem, &at, evidence).await
+    }
+
+    /// Something in a bucket of ours that the batch role may not read.
+    pub(super) async fn add_unreadable(
+        &mut self,
+        kind: FindingKind,
+        problem: String,
+        at: &ObjectAt,
+        evidence: String,
+    ) -> Result<(), Error> {
+        let (bucket, role) = (&at.bucket, self.source.role.clone());
         let Some(settings) = self.settings(bucket).await? else { return Ok(()) };
-        let resource = format!("{}/{key}", bucket.arn());
-        if let Some(finding) = self.denied_reading(
-            FindingKind::ManifestUnreadable,
-            &problem,
-            bucket,
-            &settings,
-            &resource,
-            &role,
-        ) {
+        let resource = format!("{}/{}", bucket.arn(), at.key);
+        if let Some(finding) = self.denied_reading(kind, &problem, bucket, &settings, &resource, &role) {
             self.findings.add(Finding { proven: true, ..finding });
             return Ok(());
         }
         let refused = Refused::s3("s3:GetObject", resource, &self.target.account);
         let grant = self.own_bucket(bucket, "s3:GetObject");
-        self.add_refusal(FindingKind::ManifestUnreadable, problem, evidence, refused, grant).await?;
+        self.add_refusal(kind, problem, evidence, refused, grant).await;
         Ok(())
     }
 
@@ -470,19 +490,24 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
     /// as that role to prove it, so its policies and the bucket's are asked.
     pub(super) async fn look_at_creator(&mut self, plan: Option<&Plan>) -> Result<(), Error> {
         let creator = self.transfer.creator_role.clone();
-        let manifest = plan.and_then(|plan| plan.manifest.as_ref());
+        let Some(manifest) = plan.and_then(|plan| plan.manifest.as_ref()) else { return Ok(()) };
         for statement in self.target.creator(&self.source.role) {
             for action in &statement.action {
-                let resource = match (statement.sid.as_str(), manifest) {
-                    ("ReadManifest", Some(at)) => format!("{}/{}", at.bucket.arn(), at.key),
+                let resource = match statement.sid.as_str() {
+                    "ReadManifest" => format!("{}/{}", manifest.bucket.arn(), manifest.key),
                     _ => statement.resource.first().cloned().unwrap_or_default(),
                 };
-                let place = match self.simulate(&creator, action, &resource, &[]).await? {
-                    // Without an answer the creation of the job will tell.
-                    Some(Simulated::Allowed) | None => continue,
-                    Some(Simulated::OutOfBounds) => Some(Place::PermissionsBoundary(creator.clone())),
-                    Some(Simulated::NotAllowed) => Some(Place::RolePolicy(creator.clone())),
-                    Some(Simulated::Denied | Simulated::OrganizationForbids) => None,
+                let (cause, place) = match self.simulate(&creator, action, &resource, &[]).await {
+                    // Without a clear answer the creation of the job will tell.
+                    Some(Simulated::Allowed | Simulated::Unclear) | None => continue,
+                    Some(Simulated::OutOfBounds) => {
+                        (Cause::PermissionsBoundary, Some(Place::PermissionsBoundary(creator.clone())))
+                    }
+                    Some(Simulated::NotAllowed) => {
+                        (Cause::IdentityPolicy, Some(Place::RolePolicy(creator.clone())))
+                    }
+                    Some(Simulated::Denied) => (Cause::ExplicitDeny, None),
+                    Some(Simulated::OrganizationForbids) => (Cause::OrganizationPolicy, None),
                 };
                 let account = &self.target.account;
                 let problem = format!("{creator}, which creates the jobs, may not do {action}");
@@ -498,10 +523,12 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
                 let statements = vec![statement.clone()];
                 let grant = place.map(|place| Grant { account: account.clone(), place, statements });
                 let command = grant.as_ref().and_then(role_command);
-                self.findings.add(Finding { proven: false, grant, command, ..finding });
+                let evidence = format!("IAM's policy simulator, asked for {action} on {resource}");
+                let (proven, cause) = (false, Some(cause));
+                self.findings.add(Finding { proven, cause, evidence, grant, command, ..finding });
             }
         }
-        let Some(ManifestLocation { bucket, key, .. }) = manifest else { return Ok(()) };
+        let ManifestLocation { bucket, key, .. } = manifest;
         let Some(settings) = self.settings(bucket).await? else { return Ok(()) };
         let resource = format!("{}/{key}", bucket.arn());
         let problem =
