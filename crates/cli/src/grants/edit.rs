@@ -98,19 +98,15 @@ impl Edit {
         self.before != self.after
     }
 
-    /// The change as a unified diff, laid out for reading: S3 keeps policies on one line.
+    /// The change as a unified diff, laid out for reading: S3 keeps policies on one line, and people
+    /// write whole statements on one.
     pub(super) fn diff(&self) -> String {
-        let texts = [&self.before, &self.after].map(|text| text.as_deref().unwrap_or_default());
-        let [before, after] = if texts.iter().all(|text| text.is_empty() || text.contains('\n')) {
-            texts.map(str::to_owned)
-        } else {
-            texts.map(laid_out)
-        };
+        let lines = |text: &Option<String>| text.as_deref().map(laid_out).unwrap_or_default();
         let name = |text: &Option<String>| match text {
             Some(_) => self.place.to_string(),
             None => "no policy".to_owned(),
         };
-        TextDiff::from_lines(&ended(before), &ended(after))
+        TextDiff::from_lines(&lines(&self.before), &lines(&self.after))
             .unified_diff()
             .header(&name(&self.before), &name(&self.after))
             .to_string()
@@ -200,13 +196,6 @@ fn indent(statement: &str) -> Option<&str> {
     Some(&after[..after.len() - after.trim_start_matches([' ', '\t']).len()])
 }
 
-fn ended(mut text: String) -> String {
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text
-}
-
 /// JSON with a line for each member, its strings and numbers as they are.
 fn laid_out(json: &str) -> String {
     let (mut text, mut depth, mut chars) = (String::new(), 0, json.chars().peekable());
@@ -250,6 +239,7 @@ fn laid_out(json: &str) -> String {
             c => text.push(c),
         }
     }
+    text.push('\n');
     text
 }
 
@@ -304,7 +294,7 @@ mod tests {
     proptest! {
         #[test]
         fn laying_out_changes_only_space(value in json()) {
-            let pretty = serde_json::to_string_pretty(&value).expect("JSON");
+            let pretty = serde_json::to_string_pretty(&value).expect("JSON") + "\n";
             prop_assert_eq!(laid_out(&value.to_string()), &*pretty);
             prop_assert_eq!(laid_out(&pretty), &*pretty);
         }
