@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use similar::TextDiff;
+use similar::udiff::UnifiedHunkHeader;
 
 /// A policy as it is, and as it would be; without a text there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,15 +102,29 @@ impl Edit {
     /// The change as a unified diff, laid out for reading: S3 keeps policies on one line, and people
     /// write whole statements on one.
     pub(super) fn diff(&self) -> String {
-        let lines = |text: &Option<String>| text.as_deref().map(laid_out).unwrap_or_default();
+        let texts = [&self.before, &self.after].map(|text| text.as_deref().map(laid_out).unwrap_or_default());
+        let [before, after] = texts.each_ref().map(|text| text.lines().collect::<Vec<_>>());
         let name = |text: &Option<String>| match text {
             Some(_) => self.place.to_string(),
             None => "no policy".to_owned(),
         };
-        TextDiff::from_lines(&lines(&self.before), &lines(&self.after))
-            .unified_diff()
-            .header(&name(&self.before), &name(&self.after))
-            .to_string()
+        // A statement that comes into a list is only indented further.
+        let [was, is] =
+            [&before, &after].map(|lines| lines.iter().map(|line| line.trim_start()).collect::<Vec<_>>());
+        let compared = TextDiff::from_slices(&was, &is);
+        let mut diff = format!("--- {}\n+++ {}\n", name(&self.before), name(&self.after));
+        for group in compared.grouped_ops(3) {
+            let _ = writeln!(diff, "{}", UnifiedHunkHeader::new(&group));
+            for change in group.iter().flat_map(|op| compared.iter_changes(op)) {
+                let line = match (change.old_index(), change.new_index()) {
+                    (_, Some(at)) => after[at],
+                    (Some(at), None) => before[at],
+                    (None, None) => change.value(),
+                };
+                let _ = writeln!(diff, "{}{line}", change.tag());
+            }
+        }
+        diff
     }
 
     /// Whether a policy that was read back is the one that was written. AWS may write it down in

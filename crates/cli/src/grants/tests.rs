@@ -573,8 +573,10 @@ fn a_present_policy_is_one_places() -> Result<()> {
 #[test]
 fn a_diff_shows_a_policy_line_by_line_however_it_is_written() {
     let (_, grants) = need("");
+    let alone = THEIRS.replace(['[', ']'], "");
     let statement_a_line = THEIRS.replace('[', "[\n  ").replace(']', "\n]");
-    for policy in [THEIRS, &statement_a_line] {
+    let into_a_list: &[&str] = &["-  \"Statement\": {"];
+    for (policy, goes) in [(THEIRS, &[][..]), (&statement_a_line, &[]), (&alone, into_a_list)] {
         let diff = Edit::applied(&grants[0], Some(policy)).expect("an edit").diff();
         assert!(
             diff.starts_with("--- the policy of bucket photos\n+++ the policy of bucket photos\n@@"),
@@ -582,6 +584,6 @@ fn a_diff_shows_a_policy_line_by_line_however_it_is_written() {
         );
         assert!(diff.contains("\n+      \"Action\": [\n+        \"s3:ListBucket\"\n"), "{diff}");
         let removed = diff.lines().skip(2).filter(|line| line.starts_with('-')).collect::<Vec<_>>();
-        assert!(removed.is_empty(), "nothing of theirs goes: {removed:?}");
+        assert_eq!(removed, goes, "{diff}");
     }
 }
