@@ -36,12 +36,15 @@ impl Scene {
         );
         let created = kms.create_key().policy(&key_policy).send().await.expect("a key");
         let key = created.key_metadata().and_then(|key| key.arn()).expect("its ARN").to_owned();
-        let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"batchoperations.s3.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
         let destination = aws_sdk_iam::Client::new(&emulator.root_of(DESTINATION).await);
-        let created = destination.create_role().role_name("batch").assume_role_policy_document(trust);
-        let created = created.send().await.expect("a role");
-        let role = created.role().expect("a role").arn().to_owned();
+        let role = create_role(&destination).await;
         Self { emulator, s3, kms, config, role, key, key_policy }
+    }
+
+    async fn make_role_anew(&self) {
+        let destination = aws_sdk_iam::Client::new(&self.emulator.root_of(DESTINATION).await);
+        destination.delete_role().role_name("batch").send().await.expect("no role");
+        assert_eq!(create_role(&destination).await, self.role);
     }
 
     async fn run_as(&self, config: &SdkConfig, verb: &str, more: &str) -> anyhow::Result<Outcome> {
@@ -72,6 +75,13 @@ impl Scene {
         let grants = self.kms.list_grants().key_id(&self.key).send().await.expect("grants");
         assert_eq!(grants.grants(), []);
     }
+}
+
+async fn create_role(destination: &aws_sdk_iam::Client) -> String {
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"batchoperations.s3.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    let created = destination.create_role().role_name("batch").assume_role_policy_document(trust);
+    let created = created.send().await.expect("a role");
+    created.role().expect("a role").arn().to_owned()
 }
 
 #[tokio::test]
@@ -108,6 +118,13 @@ async fn what_is_let_in_is_checked_and_taken_out_byte_for_byte() {
     assert_eq!(scene.run("revoke", "--yes --kms-grants").await, Outcome::Done);
     scene.assert_as_before().await;
 
+    assert_eq!(scene.run("apply", "--yes --kms-grants").await, Outcome::Done);
+    scene.make_role_anew().await;
+    assert_eq!(scene.run("check", "--kms-grants").await, Outcome::Blocked, "the role is another one");
+    assert_eq!(scene.run("apply", "--yes --kms-grants").await, Outcome::Done);
+    assert_eq!(scene.run("check", "--kms-grants").await, Outcome::Done);
+    assert_eq!(scene.run("revoke", "--yes --kms-grants").await, Outcome::Done);
+
     scene.s3.delete_bucket_policy().bucket("photos").send().await.expect("no policy");
     assert_eq!(scene.run("apply", "--yes --only photos").await, Outcome::Done);
     assert_eq!(scene.run("revoke", "--yes --all --only photos").await, Outcome::Done);
@@ -118,6 +135,33 @@ async fn what_is_let_in_is_checked_and_taken_out_byte_for_byte() {
     scene.kms.disable_key().key_id(&scene.key).send().await.expect("a disabled key");
     let refused = scene.run_as(&scene.config, "apply", "--yes").await.expect_err("a disabled key");
     assert!(refused.to_string().contains("aws kms enable-key"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_profile_is_taken_instead_of_the_environments_credentials() {
+    let scene = Scene::set().await;
+    let file = std::env::temp_dir().join(format!("brigade-profiles-{}", std::process::id()));
+    let profiles = format!("[profile source]\naws_access_key_id = {SOURCE}\naws_secret_access_key = test\n");
+    std::fs::write(&file, profiles).expect("a configuration");
+    let check = async |more: &[&str]| {
+        let need =
+            ["--role", &scene.role, "--account", SOURCE, "--bucket", "photos", "--region", "us-east-1"];
+        let mut brigade = tokio::process::Command::new(env!("CARGO_BIN_EXE_brigade"));
+        brigade.args(["grants", "check"]).args(need).args(more);
+        brigade.env("AWS_ACCESS_KEY_ID", DESTINATION).env("AWS_SECRET_ACCESS_KEY", "test");
+        brigade
+            .env("AWS_CONFIG_FILE", &file)
+            .env("AWS_ENDPOINT_URL", scene.config.endpoint_url().expect("one"));
+        let output = brigade.output().await.expect("an end");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = check(&[]).await;
+    assert!(code == Some(1) && said.contains("account 222222222222's"), "{said}");
+    let (code, said) = check(&["--profile", "nobody"]).await;
+    assert!(code == Some(1) && said.contains("profile `nobody` was not defined"), "{said}");
+    let (code, said) = check(&["--profile", "source"]).await;
+    assert_eq!((code, &*said), (Some(3), ""));
+    std::fs::remove_file(&file).expect("the configuration");
 }
 
 #[tokio::test]

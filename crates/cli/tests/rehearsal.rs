@@ -172,7 +172,7 @@ const KILLED: [&str; 6] = [
 
 /// Kills a process of each of these functions once, as soon as it is seen, until told to stop.
 fn kill_each_function_once(stop: &AtomicBool) -> BTreeSet<&'static str> {
-    let ours = format!("-{}/", std::process::id());
+    let ours = format!("-{}-", std::process::id());
     let mut killed = BTreeSet::new();
     while !stop.load(Ordering::Relaxed) {
         for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {

@@ -266,7 +266,8 @@ fn trailing_space(text: &str) -> &str {
 
 /// What a part of a policy means: its lists are sets, and AWS may hand back a list of one as its
 /// only member.
-fn meaning(value: &Value) -> Value {
+#[must_use]
+pub fn meaning(value: &Value) -> Value {
     match value {
         Value::Array(members) => {
             let mut members: Vec<Value> = members.iter().map(meaning).collect();

@@ -249,7 +249,7 @@ impl Reviewer<'_> {
             .map(|found| {
                 let sid = found.sid.unwrap_or_default().to_owned();
                 let problem = format!("statement {sid} is ours, but this transfer does not need it");
-                let remedy = "`brigade grants revoke` takes every statement of ours out, if no other transfer needs it";
+                let remedy = "if no other transfer needs it: `brigade grants revoke`, which takes every statement of ours for the role out, then `apply`";
                 let remark = self.remark(Trouble::LeftOver, Severity::Warns, problem, remedy);
                 Remark { statement: Some(sid), ..remark }
             })
@@ -266,7 +266,8 @@ impl Reviewer<'_> {
             .map(|orphan| {
                 let name = name(orphan.index, orphan.sid.as_deref());
                 let problem = format!("statement {name} names a principal that is gone");
-                let remedy = "take it out, or name the role by its ARN again";
+                let remedy =
+                    "take it out, or name the role by its ARN again; if it is ours, `apply` and `revoke` do";
                 let remark = self.remark(Trouble::Orphaned, Severity::Warns, problem, remedy);
                 Remark { statement: Some(name), ..remark }
             })

@@ -233,7 +233,7 @@ where
 
 fn no_credentials(why: &str) -> anyhow::Error {
     anyhow!(
-        "there are no credentials to use: {why}; name a profile by --profile, or put credentials into the environment (of a profile of IAM Identity Center: `aws configure export-credentials --profile NAME --format env`)"
+        "there are no credentials to use; name a profile by --profile, or put credentials into the environment (of a profile of IAM Identity Center: `aws configure export-credentials --profile NAME --format env`): {why}"
     )
 }
 
@@ -260,7 +260,14 @@ where
     let code = service.code().unwrap_or("no code");
     let hint = match code {
         "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
-            "; the bucket is in another Region, which --region names"
+            "; the bucket is in another Region than was asked, so give its own by --region"
+        }
+        "NoSuchBucket" => "; compare the bucket's name with the one that you were given",
+        "AccessDenied" | "AccessDeniedException" => {
+            "; either these credentials may not do that, or what it is done to belongs to another account"
+        }
+        "ExpiredToken" | "ExpiredTokenException" | "InvalidClientTokenId" | "UnrecognizedClientException" => {
+            "; sign in again, or name another profile by --profile"
         }
         "MalformedPolicy" | "MalformedPolicyDocumentException" => {
             "; a role that does not exist can't be named: compare --role with the destination's output BatchRoleArn"

@@ -119,6 +119,12 @@ impl Asked<'_> {
         if self.kms_grants { split(grant, &self.need.role) } else { (None, Some(grant.clone())) }
     }
 
+    /// The command that does something about these policies, in the same way.
+    pub(super) fn command(&self, verb: &str, places: Vec<&Place>) -> String {
+        let way = if self.kms_grants { " --kms-grants" } else { "" };
+        self.need.command(verb, places) + way
+    }
+
     /// Makes sure that the credentials can be right for every policy.
     pub(super) async fn belongs_to(&self, account: &impl Account, verb: &str) -> Result<()> {
         let caller = account.caller().await?;
@@ -128,7 +134,7 @@ impl Asked<'_> {
         let rest = if own.is_empty() {
             String::new()
         } else {
-            format!("; what is account {caller}'s: {}", self.need.command(verb, own))
+            format!("; what is account {caller}'s: {}", self.command(verb, own))
         };
         Err(stranger(&caller, &foreign.account, &foreign.place, &rest))
     }
@@ -226,11 +232,16 @@ async fn write(change: &Change, account: &impl Account) -> Result<()> {
             .await
         }
         Change::Kms(key, edit) => {
-            // What is new comes first, so that nothing fails in between.
+            // What lets nobody in goes first, or KMS may take it for the new one, whose name and
+            // words it has; what still works goes last, so that nothing fails in between.
+            let (orphans, others): (Vec<_>, Vec<_>) = edit.revoke.iter().partition(|gone| gone.is_orphan());
+            for gone in orphans {
+                account.revoke_kms_grant(key, gone).await?;
+            }
             if let Some(wanted) = &edit.create {
                 account.create_kms_grant(wanted).await?;
             }
-            for gone in &edit.revoke {
+            for gone in others {
                 account.revoke_kms_grant(key, gone).await?;
             }
             read_back(&change.subject(), account, async || {

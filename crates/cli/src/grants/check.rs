@@ -37,18 +37,18 @@ pub(super) async fn look(asked: &Asked<'_>, account: &impl Account) -> Result<Re
         remarks.extend(at(asked, grant, account).await?);
     }
     let mendable = |place: &&Place| {
-        remarks.iter().any(|remark| {
-            remark.place == **place
-                && matches!(remark.trouble, Trouble::Missing | Trouble::Expired | Trouble::Orphaned)
-                && remark.severity == Severity::Blocks
-        })
+        let blocking = |remark: &&Remark| remark.place == **place && remark.severity == Severity::Blocks;
+        let mut troubles = remarks.iter().filter(blocking).map(|remark| remark.trouble).peekable();
+        // A key that is of no use is not opened before it is.
+        troubles.clone().all(|trouble| trouble != Trouble::KeyUnusable)
+            && troubles
+                .any(|trouble| matches!(trouble, Trouble::Missing | Trouble::Expired | Trouble::Orphaned))
     };
     let places: Vec<Place> = asked.grants.iter().map(|grant| grant.place.clone()).collect();
     let mended: Vec<&Place> = places.iter().filter(mendable).collect();
-    let kms_grants = if asked.kms_grants { " --kms-grants" } else { "" };
     let mut commands = Vec::new();
     if !mended.is_empty() {
-        commands.push(asked.need.command("apply", mended) + kms_grants);
+        commands.push(asked.command("apply", mended));
     }
     for remark in remarks.iter().filter(|remark| remark.severity == Severity::Blocks) {
         if let (Some(exemption), Some(statement)) = (&remark.exemption, &remark.statement) {
@@ -64,14 +64,20 @@ async fn at(asked: &Asked<'_>, grant: &Grant, account: &impl Account) -> Result<
     let read =
         |text: &str| PolicyDocument::parse(text).with_context(|| format!("failed to read {}", grant.place));
     let policy = text.as_deref().map(read).transpose()?;
-    let restricts_public = match &grant.place {
-        Place::BucketPolicy(bucket) => account.restricts_public(bucket).await?,
-        _ => false,
-    };
     let (need, role, now) = (asked.need, &asked.need.role, Timestamp::now());
-    let present = |policy| Present { policy, restricts_public, now };
-    let Place::KeyPolicy(key) = &grant.place else {
-        return Ok(review(grant, role, present(policy.as_ref())));
+    let present = |policy| Present { policy, restricts_public: false, now };
+    let key = match &grant.place {
+        Place::KeyPolicy(key) => key,
+        Place::BucketPolicy(bucket) => {
+            let remarks = review(grant, role, present(policy.as_ref()));
+            // Not everybody may ask, and to most policies it makes no difference.
+            let public = remarks.iter().any(|remark| remark.trouble == Trouble::Public);
+            if !(public && account.restricts_public(bucket).await?) {
+                return Ok(remarks);
+            }
+            return Ok(review(grant, role, Present { restricts_public: true, ..present(policy.as_ref()) }));
+        }
+        _ => return Ok(review(grant, role, present(policy.as_ref()))),
     };
     let mut remarks = review_key(key, &account.key(key).await?, need);
     let (Some(wanted), rest) = asked.split(grant) else {
@@ -106,7 +112,6 @@ fn of_kms_grants(wanted: &Wanted, present: &[KmsGrant], role: &RoleArn) -> Vec<R
         exemption: None,
     };
     let (name, again) = (wanted.name.as_str(), "`brigade grants apply --kms-grants` makes it anew");
-    let gone = |grant: &KmsGrant| grant.grantee.starts_with("AROA") || grant.grantee.starts_with("AIDA");
     let mut remarks = Vec::new();
     if !present.iter().any(|grant| wanted.is(grant)) {
         remarks.push(match present.iter().find(|grant| grant.name == name) {
@@ -117,7 +122,7 @@ fn of_kms_grants(wanted: &Wanted, present: &[KmsGrant], role: &RoleArn) -> Vec<R
                 format!("no KMS grant of key {} lets {role} decrypt", wanted.key),
                 "`brigade grants apply --kms-grants` makes it",
             ),
-            Some(grant) if gone(grant) => {
+            Some(grant) if grant.is_orphan() => {
                 let problem = format!(
                     "KMS grant {name} is for {}, which is gone: {role} was deleted and made anew",
                     grant.grantee
@@ -133,7 +138,7 @@ fn of_kms_grants(wanted: &Wanted, present: &[KmsGrant], role: &RoleArn) -> Vec<R
         });
     }
     for grant in present.iter().filter(|grant| grant.name.starts_with(SID_PREFIX) && grant.name != name) {
-        if gone(grant) {
+        if grant.is_orphan() {
             let problem = format!("KMS grant {} is for {}, which is gone", grant.name, grant.grantee);
             let remedy = "`brigade grants revoke --all --kms-grants` takes it out, with every other of ours";
             remarks.push(remark(Trouble::Orphaned, Severity::Warns, Some(&grant.name), problem, remedy));
@@ -171,7 +176,7 @@ impl Report {
             }
         }
         if !self.commands.is_empty() {
-            terminal.print(&format!("\nWhat stops the transfer is mended by\n{}", self.commands.join("\n")));
+            terminal.print(&format!("\nWhat commands can mend:\n{}", self.commands.join("\n")));
         }
         Ok(outcome)
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result, bail, ensure};
 use brigade::id::RoleArn;
-use brigade::policy::document::{PolicyDocument, PolicyStatement};
+use brigade::policy::document::{PolicyDocument, PolicyStatement, meaning};
 use brigade::policy::evaluate::orphans;
 use brigade::policy::review::{most_bytes, sparing};
 use brigade::policy::{Grant, Place, SID_PREFIX};
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use similar::TextDiff;
+use similar::udiff::UnifiedHunkHeader;
 
 /// A policy as it is, and as it would be; without a text there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,22 +99,32 @@ impl Edit {
         self.before != self.after
     }
 
-    /// The change as a unified diff, laid out for reading: S3 keeps policies on one line.
+    /// The change as a unified diff, laid out for reading: S3 keeps policies on one line, and people
+    /// write whole statements on one.
     pub(super) fn diff(&self) -> String {
-        let texts = [&self.before, &self.after].map(|text| text.as_deref().unwrap_or_default());
-        let [before, after] = if texts.iter().all(|text| text.is_empty() || text.contains('\n')) {
-            texts.map(str::to_owned)
-        } else {
-            texts.map(laid_out)
-        };
+        let texts = [&self.before, &self.after].map(|text| text.as_deref().map(laid_out).unwrap_or_default());
+        let [before, after] = texts.each_ref().map(|text| text.lines().collect::<Vec<_>>());
         let name = |text: &Option<String>| match text {
             Some(_) => self.place.to_string(),
             None => "no policy".to_owned(),
         };
-        TextDiff::from_lines(&ended(before), &ended(after))
-            .unified_diff()
-            .header(&name(&self.before), &name(&self.after))
-            .to_string()
+        // A statement that comes into a list is only indented further.
+        let [was, is] =
+            [&before, &after].map(|lines| lines.iter().map(|line| line.trim_start()).collect::<Vec<_>>());
+        let compared = TextDiff::from_slices(&was, &is);
+        let mut diff = format!("--- {}\n+++ {}\n", name(&self.before), name(&self.after));
+        for group in compared.grouped_ops(3) {
+            let _ = writeln!(diff, "{}", UnifiedHunkHeader::new(&group));
+            for change in group.iter().flat_map(|op| compared.iter_changes(op)) {
+                let line = match (change.old_index(), change.new_index()) {
+                    (_, Some(at)) => after[at],
+                    (Some(at), None) => before[at],
+                    (None, None) => change.value(),
+                };
+                let _ = writeln!(diff, "{}{line}", change.tag());
+            }
+        }
+        diff
     }
 
     /// Whether a policy that was read back is the one that was written. AWS may write it down in
@@ -200,13 +211,6 @@ fn indent(statement: &str) -> Option<&str> {
     Some(&after[..after.len() - after.trim_start_matches([' ', '\t']).len()])
 }
 
-fn ended(mut text: String) -> String {
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text
-}
-
 /// JSON with a line for each member, its strings and numbers as they are.
 fn laid_out(json: &str) -> String {
     let (mut text, mut depth, mut chars) = (String::new(), 0, json.chars().peekable());
@@ -250,21 +254,8 @@ fn laid_out(json: &str) -> String {
             c => text.push(c),
         }
     }
+    text.push('\n');
     text
-}
-
-/// What a part of a policy means: its lists are sets, and a list of one is its only member.
-fn meaning(value: &Value) -> Value {
-    match value {
-        Value::Array(members) => {
-            let mut members: Vec<Value> = members.iter().map(meaning).collect();
-            members.sort_by_cached_key(Value::to_string);
-            members.dedup();
-            if members.len() == 1 { members.swap_remove(0) } else { Value::Array(members) }
-        }
-        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), meaning(value))).collect(),
-        scalar => scalar.clone(),
-    }
 }
 
 /// A statement of ours whose role is gone. It lets nobody in, and AWS saves no policy with it.
@@ -304,7 +295,7 @@ mod tests {
     proptest! {
         #[test]
         fn laying_out_changes_only_space(value in json()) {
-            let pretty = serde_json::to_string_pretty(&value).expect("JSON");
+            let pretty = serde_json::to_string_pretty(&value).expect("JSON") + "\n";
             prop_assert_eq!(laid_out(&value.to_string()), &*pretty);
             prop_assert_eq!(laid_out(&pretty), &*pretty);
         }

@@ -23,6 +23,13 @@ pub(super) struct KmsGrant {
     pub(super) constrained: bool,
 }
 
+impl KmsGrant {
+    /// Whether its grantee was deleted, so that it lets nobody in.
+    pub(super) fn is_orphan(&self) -> bool {
+        self.grantee.starts_with("AROA") || self.grantee.starts_with("AIDA")
+    }
+}
+
 /// A KMS grant that is to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -20,7 +20,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use brigade::id::{AccountId, BucketName, KmsKeyArn, Region, RoleArn};
 use brigade::policy::Place;
 use brigade::policy::source::SourceAccess;
@@ -33,15 +36,19 @@ pub use need::{Need, Only};
 
 use crate::terminal::Terminal;
 
+const EXIT_CODES: &str = "Exit codes:
+  0  done, or nothing to do; check: nothing stops the transfer
+  1  AWS or a policy stood in the way, or the answer was no
+  2  the command line is wrong, or there is nobody to ask and no --yes
+  3  check: something stops the transfer";
+
 /// What the source account lets in: its bucket policies and key policies, for its administrator.
 ///
 /// Adds, refreshes and takes out only statements whose Sid begins with Brigade; everything else in
 /// a policy keeps its bytes. The message that asks for permissions holds the commands with every
 /// option filled in.
 #[derive(Clone, Debug, Parser)]
-#[command(
-    after_help = "Exit codes:\n  0  done, or nothing to do; check: nothing stops the transfer\n  1  AWS or a policy stood in the way, or the answer was no\n  2  the command line is wrong, or there is nobody to ask and no --yes\n  3  check: something stops the transfer"
-)]
+#[command(after_help = EXIT_CODES)]
 pub struct Options {
     /// What to do.
     #[command(subcommand)]
@@ -52,21 +59,26 @@ pub struct Options {
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Verb {
     /// Print the statements, or whole policies with the statements in them.
+    #[command(after_help = EXIT_CODES)]
     Show(Show),
     /// Add the statements, or bring them up to date: shows the change and asks first.
+    #[command(after_help = EXIT_CODES)]
     Apply(Apply),
     /// Take our statements for the role out again: shows the change and asks first.
+    #[command(after_help = EXIT_CODES)]
     Revoke(Revoke),
     /// Say what is missing, expired, orphaned, denied, public, too wide or left over.
+    #[command(after_help = EXIT_CODES)]
     Check(Check),
     /// Let one denying statement spare the role: shows the change and asks first.
+    #[command(after_help = EXIT_CODES)]
     Exempt(Exempt),
 }
 
 /// Whose credentials are used.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Credentials {
-    /// A profile of the AWS configuration; without it the environment's credentials.
+    /// A profile of the AWS configuration, instead of the environment's credentials.
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
 }
@@ -158,6 +170,7 @@ pub struct Check {
 
 /// Options of `exempt`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("policy").args(["bucket", "key"]).required(true))]
 pub struct Exempt {
     /// The role to spare.
     #[arg(long, value_name = "ARN")]
@@ -166,7 +179,7 @@ pub struct Exempt {
     #[arg(long, value_name = "ID")]
     pub account: AccountId,
     /// The bucket whose policy denies.
-    #[arg(long, value_name = "NAME", required_unless_present = "key", conflicts_with = "key")]
+    #[arg(long, value_name = "NAME")]
     pub bucket: Option<BucketName>,
     /// The key whose policy denies.
     #[arg(long, value_name = "ARN")]
@@ -246,13 +259,17 @@ impl Options {
             }
         };
         let mut config = aws_config::defaults(BehaviorVersion::latest());
-        if let Some(profile) = &credentials.profile {
-            config = config.profile_name(profile);
-        }
         if let Some(region) = region {
             config = config.region(aws_config::Region::new(region.to_string()));
         }
-        config.load().await
+        let Some(profile) = &credentials.profile else { return config.load().await };
+        let config = config.profile_name(profile).load().await;
+        // The default chain would take keys in the environment first.
+        let provider = ProfileFileCredentialsProvider::builder()
+            .configure(&ProviderConfig::default().with_region(config.region().cloned()))
+            .profile_name(profile)
+            .build();
+        config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
+use brigade::finding::Severity;
 use brigade::id::{AccountId, BucketName, KmsKeyArn};
 use brigade::policy::document::PolicyDocument;
 use brigade::policy::review::Trouble;
@@ -42,6 +43,8 @@ struct Memory {
     facts: KeyFacts,
     kms_grants: RefCell<Vec<KmsGrant>>,
     restricts_public: bool,
+    /// Whether somebody asked.
+    asked_of_public: Cell<bool>,
     /// How AWS shows what was written.
     shows: fn(&str) -> String,
     /// What somebody else writes after the first look at a policy.
@@ -66,6 +69,7 @@ impl Memory {
             facts: KeyFacts { state: "Enabled".to_owned(), aws_managed: false, symmetric: true },
             kms_grants: RefCell::default(),
             restricts_public: false,
+            asked_of_public: Cell::new(false),
             shows: str::to_owned,
             interference: None,
             looks: Cell::new(0),
@@ -106,6 +110,7 @@ impl Account for Memory {
     }
 
     async fn restricts_public(&self, _: &BucketName) -> Result<bool> {
+        self.asked_of_public.set(true);
         Ok(self.restricts_public)
     }
 
@@ -119,6 +124,13 @@ impl Account for Memory {
 
     async fn create_kms_grant(&self, wanted: &Wanted) -> Result<()> {
         self.writes.set(self.writes.get() + 1);
+        // One of the same name, operations and constraints is taken for the one that is to be.
+        let same = |grant: &KmsGrant| {
+            grant.name == wanted.name && grant.operations == ["Decrypt"] && !grant.constrained
+        };
+        if self.kms_grants.borrow().iter().any(same) {
+            return Ok(());
+        }
         self.kms_grants.borrow_mut().push(KmsGrant {
             id: format!("made-{}", self.writes.get()),
             name: wanted.name.clone(),
@@ -271,6 +283,8 @@ async fn keys_that_cannot_work_are_refused_with_the_way_out() {
         assert!(refused.contains(way_out), "{refused}");
         let report = check::look(&asked(&keyed()), &account).await.expect("a look");
         assert!(report.blocked && report.remarks.iter().any(|r| r.trouble == Trouble::KeyUnusable));
+        let [command] = &report.commands[..] else { panic!("{report:?}") };
+        assert!(command.ends_with("--only photos"), "what can be applied is: {command}");
     }
     let elsewhere = need("--key arn:aws:kms:eu-west-1:111111111111:key/1");
     let account = Memory::usual();
@@ -456,6 +470,42 @@ async fn kms_grants_leave_the_key_policy_alone() {
     assert_eq!(account.at(&bucket("photos")).as_deref(), Some(THEIRS));
 }
 
+#[tokio::test]
+async fn a_kms_grant_of_a_role_that_is_gone_is_no_obstacle_to_its_successors() {
+    let (account, keyed) = (Memory::usual(), keyed());
+    let asked = Asked { kms_grants: true, ..asked(&keyed) };
+    apply(&asked, &account).await.expect("applied");
+    account.kms_grants.borrow_mut()[0].grantee = "AROAEXAMPLE".to_owned();
+    let report = check::look(&asked, &account).await.expect("a look");
+    assert_eq!(report.remarks.iter().map(|r| r.trouble).collect::<Vec<_>>(), [Trouble::Orphaned]);
+    apply(&asked, &account).await.expect("applied again");
+    assert_eq!(check::look(&asked, &account).await.expect("a look").remarks, []);
+}
+
+#[tokio::test]
+async fn restrictions_of_public_buckets_are_asked_about_where_they_matter() {
+    let public = THEIRS
+        .replace("Deny", "Allow")
+        .replace(r#","Condition":{"Bool":{"aws:SecureTransport":"false"}}"#, "");
+    for (policy, matters) in [(THEIRS.to_owned(), false), (public, true)] {
+        let account = Memory { restricts_public: true, ..Memory::usual() };
+        account.policies.borrow_mut().insert(bucket("photos"), policy);
+        let report = check::look(&asked(&need("")), &account).await.expect("a look");
+        let public =
+            report.remarks.iter().any(|r| r.trouble == Trouble::Public && r.severity == Severity::Blocks);
+        assert_eq!((account.asked_of_public.get(), public), (matters, matters));
+    }
+}
+
+#[tokio::test]
+async fn a_strangers_command_for_what_is_theirs_keeps_to_kms_grants() {
+    let keyed = need("--key arn:aws:kms:us-east-1:333333333333:key/1");
+    let account = Memory::usual();
+    let asked = Asked { kms_grants: true, ..asked(&keyed) };
+    let refused = refusal(apply(&asked, &account).await, &account);
+    assert!(refused.ends_with("--only photos --kms-grants"), "{refused}");
+}
+
 #[test]
 fn a_kms_grant_has_no_end() {
     let (need, grants) = need("--expires 30d");
@@ -521,15 +571,19 @@ fn a_present_policy_is_one_places() -> Result<()> {
 }
 
 #[test]
-fn a_diff_shows_one_line_policies_line_by_line() {
+fn a_diff_shows_a_policy_line_by_line_however_it_is_written() {
     let (_, grants) = need("");
-    let edit = Edit::applied(&grants[0], Some(THEIRS)).expect("an edit");
-    let diff = edit.diff();
-    assert!(
-        diff.starts_with("--- the policy of bucket photos\n+++ the policy of bucket photos\n@@"),
-        "{diff}"
-    );
-    assert!(diff.contains("\n+      \"Action\": [\n+        \"s3:ListBucket\"\n"), "{diff}");
-    let removed = diff.lines().skip(2).filter(|line| line.starts_with('-')).collect::<Vec<_>>();
-    assert!(removed.is_empty(), "nothing of theirs goes: {removed:?}");
+    let alone = THEIRS.replace(['[', ']'], "");
+    let statement_a_line = THEIRS.replace('[', "[\n  ").replace(']', "\n]");
+    let into_a_list: &[&str] = &["-  \"Statement\": {"];
+    for (policy, goes) in [(THEIRS, &[][..]), (&statement_a_line, &[]), (&alone, into_a_list)] {
+        let diff = Edit::applied(&grants[0], Some(policy)).expect("an edit").diff();
+        assert!(
+            diff.starts_with("--- the policy of bucket photos\n+++ the policy of bucket photos\n@@"),
+            "{diff}"
+        );
+        assert!(diff.contains("\n+      \"Action\": [\n+        \"s3:ListBucket\"\n"), "{diff}");
+        let removed = diff.lines().skip(2).filter(|line| line.starts_with('-')).collect::<Vec<_>>();
+        assert_eq!(removed, goes, "{diff}");
+    }
 }

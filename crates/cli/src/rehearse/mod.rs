@@ -31,6 +31,7 @@ mod workshop;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -584,10 +585,12 @@ fn show(letter: &Letter, terminal: Terminal) {
     terminal.quote(&format!("{}\n\n{}", letter.subject, letter.message));
 }
 
-/// A directory of this run's own.
+/// A directory of this run's own; one process may have several at once.
 fn run_directory(parent: &Path) -> Result<PathBuf> {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S");
-    let directory = parent.join(format!("{now}-{}", std::process::id()));
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let directory = parent.join(format!("{now}-{}-{run}", std::process::id()));
     std::fs::create_dir_all(&directory)
         .with_context(|| format!("failed to create {}", directory.display()))?;
     Ok(directory)
