@@ -64,6 +64,7 @@ fn transfer() -> Transfer {
         "workBucket": "work",
         "reportBucket": "work",
         "batchRole": "arn:aws:iam::222222222222:role/brigade-batch",
+        "creatorRole": "arn:aws:iam::222222222222:role/brigade-create-job",
         "approval": {"required": true, "hours": 72},
         "permissions": {"hours": 168},
         "priority": 10,
