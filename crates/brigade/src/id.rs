@@ -248,6 +248,12 @@ impl VersionId {
 }
 
 impl RoleArn {
+    /// The account that owns the role.
+    #[must_use]
+    pub fn account(&self) -> AccountId {
+        AccountId(self.0.split(':').nth(4).unwrap_or_default().to_owned())
+    }
+
     /// The role's name, without its path.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -126,6 +126,19 @@ impl fmt::Display for StatementRef {
     }
 }
 
+/// What a statement is called: its Sid, or its number from 1.
+pub(super) fn name(index: usize, sid: Option<&str>) -> String {
+    sid.filter(|sid| !sid.is_empty()).map_or_else(|| (index + 1).to_string(), str::to_owned)
+}
+
+impl StatementRef {
+    /// What it is called: its Sid, or its number from 1.
+    #[must_use]
+    pub fn name(&self) -> String {
+        name(self.index, self.sid.as_deref())
+    }
+}
+
 fn statement_ref(statement: PolicyStatement<'_>, why: Vec<String>) -> StatementRef {
     StatementRef { index: statement.index, sid: statement.sid.map(str::to_owned), why }
 }
@@ -240,7 +253,7 @@ impl Asked<'_> {
                 return Named { itself, account: itself };
             }
         };
-        let id = account(role);
+        let id = role.account();
         // The question does not say which of the role's sessions asks.
         let session = format!(":sts::{id}:assumed-role/{}/", role.name());
         let itself = aws.iter().map(|name| match name.contains(&session) {
@@ -248,7 +261,7 @@ impl Asked<'_> {
             false => (name == role.as_str()).into(),
         });
         let root = format!(":iam::{id}:root");
-        let account = aws.iter().map(|name| (name == id || name.ends_with(&root)).into());
+        let account = aws.iter().map(|name| (name == id.as_str() || name.ends_with(&root)).into());
         // A canonical user stands for an account, whose number it does not tell.
         let canonical = principal.get("CanonicalUser").map(|_| Truth::Maybe);
         Named { itself: any(itself), account: any(account.chain(canonical)) }
@@ -373,7 +386,7 @@ impl Question<'_> {
         match (self.context.get(&key), &self.principal, key.as_str()) {
             (Some(known), ..) => known.clone(),
             (_, Principal::Role(role), "aws:principalarn") => one(role.as_str()),
-            (_, Principal::Role(role), "aws:principalaccount") => one(account(role)),
+            (_, Principal::Role(role), "aws:principalaccount") => one(role.account().as_str()),
             (_, Principal::Role(_), "aws:principaltype") => one("AssumedRole"),
             (_, Principal::Role(_), "aws:principalisawsservice") => one("false"),
             (_, Principal::Role(_), "aws:username" | "aws:principalservicename") => Known::Absent,
@@ -398,10 +411,6 @@ impl fmt::Display for Known {
             Self::Unknown => f.write_str("is not known here"),
         }
     }
-}
-
-fn account(role: &RoleArn) -> &str {
-    role.as_str().split(':').nth(4).unwrap_or_default()
 }
 
 /// The values of an element or condition key: one, or a list.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::document::{PolicyDocument, PolicyStatement};
 use super::evaluate::{
-    Evaluation, Known, Principal, Question, StatementRef, evaluate, expired, is_public, orphans,
+    Evaluation, Known, Principal, Question, StatementRef, evaluate, expired, is_public, name, orphans,
 };
 use super::source::{SourceAccess, quoted};
 use super::{Grant, Place, SID_PREFIX, Statement};
@@ -223,7 +223,7 @@ impl Reviewer<'_> {
 
     fn denied(&self, by: &StatementRef, trouble: Trouble, severity: Severity, verb: &str) -> Remark {
         let problem = format!("{} {verb} what is needed: {by}", self.need.place);
-        let name = name(by.index, by.sid.as_deref());
+        let name = by.name();
         let remedy = format!("`brigade grants exempt --statement {name}` lets it spare {}", self.role);
         let statement = self.policy.statements().nth(by.index).map(|found| found.value.clone());
         let exemption = statement.map(|statement| Exemption {
@@ -264,7 +264,7 @@ impl Reviewer<'_> {
                 !self.need.statements.iter().any(|needed| Some(needed.sid.as_str()) == orphan.sid.as_deref())
             })
             .map(|orphan| {
-                let name = name(orphan.index, orphan.sid.as_deref());
+                let name = orphan.name();
                 let problem = format!("statement {name} names a principal that is gone");
                 let remedy =
                     "take it out, or name the role by its ARN again; if it is ours, `apply` and `revoke` do";
@@ -314,8 +314,7 @@ impl Reviewer<'_> {
             let question =
                 self.question(Principal::Role(self.role.clone()), action, &resource, BTreeMap::new());
             for by in evaluate(self.policy, &question).allowed_by {
-                let entry =
-                    named.entry(by.index).or_insert_with(|| (name(by.index, by.sid.as_deref()), Vec::new()));
+                let entry = named.entry(by.index).or_insert_with(|| (by.name(), Vec::new()));
                 entry.1.push(action);
             }
         }
@@ -478,10 +477,6 @@ fn alike(a: &Value, b: &Value) -> bool {
 fn who(needed: &Statement, role: &RoleArn) -> String {
     let service = needed.principal.as_ref().and_then(|principal| principal["Service"].as_str());
     service.map_or_else(|| role.to_string(), str::to_owned)
-}
-
-fn name(index: usize, sid: Option<&str>) -> String {
-    sid.filter(|sid| !sid.is_empty()).map_or_else(|| (index + 1).to_string(), str::to_owned)
 }
 
 /// How long a policy may be, in bytes

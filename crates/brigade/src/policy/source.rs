@@ -149,17 +149,7 @@ impl SourceAccess {
     /// The `brigade grants` command that lets one denying statement of a policy spare the role.
     #[must_use]
     pub fn exempting(&self, account: &AccountId, place: &Place, statement: &str) -> String {
-        let mut words = vec!["brigade", "grants", "exempt", "--role", self.role.as_str()];
-        words.extend(["--account", account.as_str()]);
-        match place {
-            Place::KeyPolicy(key) => words.extend(["--key", key.as_str()]),
-            Place::BucketPolicy(bucket) => {
-                words.extend(["--bucket", bucket.as_str(), "--region", self.region.as_str()]);
-            }
-            Place::RolePolicy(_) | Place::RoleTrust(_) | Place::PermissionsBoundary(_) => {}
-        }
-        words.extend(["--statement", statement]);
-        words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+        exempting(&self.role, account, place, &self.region, statement)
     }
 
     /// The arguments that describe this need to `brigade grants`.
@@ -217,7 +207,7 @@ impl SourceAccess {
         });
         let words = ["brigade", "grants", verb].map(str::to_owned).into_iter().chain(asked.arguments());
         let only = only.into_iter().flat_map(|place| ["--only".to_owned(), place.to_owned()]);
-        words.chain(only).map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
+        command_line(words.chain(only))
     }
 
     /// Whether a grant is one of this need's, or would be if all its keys were known.
@@ -288,6 +278,35 @@ fn merged(grants: Vec<Grant>) -> Vec<Grant> {
         }
     }
     merged
+}
+
+/// The `brigade grants` command that lets one denying statement of a policy spare a role; `region` is
+/// a bucket's.
+#[must_use]
+pub fn exempting(
+    role: &RoleArn,
+    account: &AccountId,
+    place: &Place,
+    region: &Region,
+    statement: &str,
+) -> String {
+    let mut words =
+        vec!["brigade", "grants", "exempt", "--role", role.as_str(), "--account", account.as_str()];
+    match place {
+        Place::KeyPolicy(key) => words.extend(["--key", key.as_str()]),
+        Place::BucketPolicy(bucket) => {
+            words.extend(["--bucket", bucket.as_str(), "--region", region.as_str()]);
+        }
+        Place::RolePolicy(_) | Place::RoleTrust(_) | Place::PermissionsBoundary(_) => {}
+    }
+    words.extend(["--statement", statement]);
+    command_line(words)
+}
+
+/// Words as a line that a shell takes apart into them again.
+#[must_use]
+pub fn command_line(words: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    words.into_iter().map(|word| quoted(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
 /// A word as a shell takes it literally.

@@ -94,7 +94,7 @@ fn aws_region(region: &Region) -> AwsRegion {
 
 /// S3 Control puts the account's id before the host's name, which a loopback address has none of.
 #[derive(Debug)]
-struct FixedEndpoint(String);
+pub(crate) struct FixedEndpoint(pub(crate) String);
 
 impl ResolveEndpoint for FixedEndpoint {
     fn resolve_endpoint<'a>(&'a self, _: &'a Params) -> EndpointFuture<'a> {

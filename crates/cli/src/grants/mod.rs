@@ -32,6 +32,7 @@ use clap::Parser;
 use account::Aws;
 use change::{Asked, carry_out, exempted};
 
+pub(crate) use account::FixedEndpoint;
 pub use need::{Need, Only};
 
 use crate::terminal::Terminal;

@@ -10,7 +10,8 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3control::config::endpoint::{Endpoint, EndpointFuture, Params, ResolveEndpoint};
+
+use crate::grants::FixedEndpoint;
 
 /// The account that the objects come from.
 pub(super) const SOURCE: &str = "111111111111";
@@ -49,7 +50,7 @@ impl Account {
     /// The account's Batch Operations jobs, at the simulator.
     pub(super) fn jobs(&self, simulator: &str) -> aws_sdk_s3control::Client {
         let config = aws_sdk_s3control::config::Builder::from(&self.config)
-            .endpoint_resolver(Simulator(simulator.to_owned()))
+            .endpoint_resolver(FixedEndpoint(simulator.to_owned()))
             .build();
         aws_sdk_s3control::Client::from_conf(config)
     }
@@ -86,16 +87,6 @@ impl Account {
         // Hashing the functions' code takes longer than sending it, where nothing is optimised.
         let put = put.customize().disable_payload_signing();
         put.send().await.map(drop).with_context(|| format!("failed to write s3://{bucket}/{key}"))
-    }
-}
-
-/// S3 Control puts the account's id before the host's name, which a loopback address has none of.
-#[derive(Debug)]
-struct Simulator(String);
-
-impl ResolveEndpoint for Simulator {
-    fn resolve_endpoint<'a>(&'a self, _: &'a Params) -> EndpointFuture<'a> {
-        EndpointFuture::ready(Ok(Endpoint::builder().url(self.0.clone()).build()))
     }
 }
 

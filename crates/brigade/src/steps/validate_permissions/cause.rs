@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Look;
 use crate::finding::{Cause, Finding, FindingKind};
 use crate::id::{AccountId, KmsKeyArn, RoleArn};
-use crate::policy::source::quoted;
+use crate::policy::source::command_line;
 use crate::policy::{Grant, Place, Statement};
 use crate::ports::{InspectAccount, Probe, ReadObjects, Simulated};
 
@@ -204,7 +204,7 @@ pub(super) fn role_command(grant: &Grant) -> Option<String> {
     let sid = grant.statements.first().map_or("statement", |statement| statement.sid.as_str());
     let words = ["aws", "iam", "put-role-policy", "--role-name", role.name(), "--policy-name", sid];
     let words = words.into_iter().chain(["--policy-document", &document]);
-    Some(words.map(quoted).collect::<Vec<_>>().join(" "))
+    Some(command_line(words))
 }
 
 /// What AWS's message says of the policy

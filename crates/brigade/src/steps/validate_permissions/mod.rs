@@ -23,7 +23,8 @@ use crate::plan::{Plan, PlanSummary};
 use crate::policy::role::TargetAccess;
 use crate::policy::source::SourceAccess;
 use crate::ports::{
-    AwsError, AwsResult, InspectAccount, Notices, ObjectAt, Probe, ReadObjects, Simulated, WriteObjects,
+    AwsError, AwsResult, BucketSettings, InspectAccount, Notices, ObjectAt, Probe, ReadObjects, Simulated,
+    WriteObjects,
 };
 use crate::request::ObjectSource;
 use crate::steps::check_inventory::ListObject;
@@ -136,6 +137,7 @@ pub async fn run(
         account,
         findings: Findings::default(),
         elsewhere: Vec::new(),
+        settings: BTreeMap::new(),
         simulated: BTreeMap::new(),
     };
     let findings = look.around(plan.as_ref(), forbidden.as_ref()).await?;
@@ -186,6 +188,8 @@ struct Look<'a, R, A> {
     findings: Findings,
     /// Buckets of other Regions than expected, which no probe of ours can reach.
     elsewhere: Vec<BucketName>,
+    /// The settings of our buckets that were read.
+    settings: BTreeMap<BucketName, BucketSettings>,
     /// What IAM's simulator said of the batch role, by action and bucket or key.
     simulated: BTreeMap<(&'static str, String), Option<Simulated>>,
 }

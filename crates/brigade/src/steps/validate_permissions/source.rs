@@ -246,16 +246,13 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let account = &self.transfer.source.account;
         let action = if at.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
         let refused = Refused::s3(action, format!("{}/{}", at.bucket.arn(), at.key), account);
-        let (problem, grant) = (
-            format!("the batch role may not read objects of s3://{}", at.bucket),
-            self.source.source_bucket(),
-        );
+        let grant = self.source.source_bucket();
         let problem = if some_were_read {
             format!(
                 "the batch role may not read {at}, though it may read others; what a third account wrote before ACLs were disabled stays that account's"
             )
         } else {
-            problem
+            format!("the batch role may not read objects of s3://{}", at.bucket)
         };
         let theirs = self.add_refusal(FindingKind::SourceUnreadable, problem, evidence, refused, grant).await;
         if theirs && encryption.as_deref().is_none_or(|encryption| encryption.ends_with("KMS")) {

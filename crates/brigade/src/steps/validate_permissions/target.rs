@@ -15,7 +15,7 @@ use crate::policy::document::PolicyDocument;
 use crate::policy::evaluate::{Evaluation, Known, Principal, Question, StatementRef, Truth, evaluate};
 use crate::policy::review::sparing;
 use crate::policy::role::{BATCH_OPERATIONS, trust};
-use crate::policy::source::quoted;
+use crate::policy::source::{command_line, exempting};
 use crate::policy::{Grant, Place};
 use crate::ports::{
     AwsError, BucketSettings, Encryption, InspectAccount, KeyFacts, ObjectAt, Probe, ReadObjects, Simulated,
@@ -40,7 +40,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             if self.elsewhere.contains(bucket) {
                 continue;
             }
-            let Some(settings) = self.settings(bucket).await? else { continue };
+            let settings = self.settings(bucket).await?;
             if target.kind == FindingKind::DestinationUnwritable {
                 self.warn_of(bucket, &settings);
                 self.look_at_default_key(bucket, settings.default_key.as_deref());
@@ -113,21 +113,27 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         }
     }
 
-    async fn settings(&mut self, bucket: &BucketName) -> Result<Option<BucketSettings>, Error> {
-        match self.account.settings(bucket).await {
-            Ok(settings) => Ok(Some(settings)),
+    /// A bucket's settings, read once a look.
+    async fn settings(&mut self, bucket: &BucketName) -> Result<BucketSettings, Error> {
+        if let Some(known) = self.settings.get(bucket) {
+            return Ok(known.clone());
+        }
+        let settings = match self.account.settings(bucket).await {
+            Ok(settings) => settings,
             Err(AwsError::NotFound(words)) => {
-                Err(Error::NoSuchBucket { what: format!("bucket {bucket}"), words })
+                return Err(Error::NoSuchBucket { what: format!("bucket {bucket}"), words });
             }
             Err(error @ AwsError::Transient(_)) => {
-                Err(Error::Aws { doing: format!("read the settings of bucket {bucket}"), error })
+                return Err(Error::Aws { doing: format!("read the settings of bucket {bucket}"), error });
             }
             // The probe counts; what it can't meet stays unknown.
             Err(AwsError::Forbidden(words) | AwsError::Refused(words) | AwsError::Conflict(words)) => {
                 self.add_unreadable_settings(bucket, words);
-                Ok(Some(BucketSettings { versioned: true, ..BucketSettings::default() }))
+                BucketSettings { versioned: true, ..BucketSettings::default() }
             }
-        }
+        };
+        self.settings.insert(bucket.clone(), settings.clone());
+        Ok(settings)
     }
 
     fn add_unreadable_settings(&mut self, bucket: &BucketName, evidence: String) {
@@ -272,16 +278,9 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let place = Place::BucketPolicy(bucket.clone());
         let statement =
             policy.statements().nth(by.index).map(|found| found.value.clone()).unwrap_or_default();
-        let name = match by.sid.as_deref() {
-            Some(sid) if !sid.is_empty() => sid.to_owned(),
-            _ => (by.index + 1).to_string(),
-        };
+        let name = by.name();
         let remedy = format!("account {account} lets statement {name} of {place} spare {role}");
-        let words = ["brigade", "grants", "exempt", "--role", role.as_str(), "--account", account.as_str()];
-        let region = self.target.region.as_str();
-        let words = words.into_iter().chain(["--bucket", bucket.as_str(), "--region", region]);
-        let words = words.chain(["--statement", name.as_str()]);
-        let command = words.map(quoted).collect::<Vec<_>>().join(" ");
+        let command = exempting(role, account, &place, &self.target.region, &name);
         let instead = sparing(&statement, role);
         let exemption = Exemption { account: account.clone(), place, statement, instead };
         Finding {
@@ -410,7 +409,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         evidence: String,
     ) -> Result<(), Error> {
         let (bucket, role) = (&at.bucket, self.source.role.clone());
-        let Some(settings) = self.settings(bucket).await? else { return Ok(()) };
+        let settings = self.settings(bucket).await?;
         let resource = format!("{}/{}", bucket.arn(), at.key);
         if let Some(finding) = self.denied_reading(kind, &problem, bucket, &settings, &resource, &role) {
             self.findings.add(Finding { proven: true, ..finding });
@@ -476,7 +475,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let whole = policy.with(&statements);
         let words = ["aws", "iam", "update-assume-role-policy", "--role-name", role.name()];
         let words = words.into_iter().chain(["--policy-document", whole.as_str()]);
-        let command = Some(words.map(quoted).collect::<Vec<_>>().join(" "));
+        let command = Some(command_line(words));
         let grant = Grant { account: account.clone(), place: Place::RoleTrust(role.clone()), statements };
         let evidence = answer.denied_by.first().map_or_else(
             || format!("no statement of its trust policy names {BATCH_OPERATIONS}"),
@@ -529,7 +528,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             }
         }
         let ManifestLocation { bucket, key, .. } = manifest;
-        let Some(settings) = self.settings(bucket).await? else { return Ok(()) };
+        let settings = self.settings(bucket).await?;
         let resource = format!("{}/{key}", bucket.arn());
         let problem =
             format!("{creator}, which creates the jobs, may not read the copy manifest in s3://{bucket}");
