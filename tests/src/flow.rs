@@ -187,7 +187,7 @@ impl Flow {
             return self.collect_report(transfer, plan, [Vec::new(), Vec::new()], None).await;
         }
         let warnings = self.pass_gate(&transfer, Some(&plan), None, self.now).await?;
-        let jobs = self.create_job(&transfer, &plan, JobKind::Copy).await?;
+        let create_job::Output { jobs, due } = self.create_job(&transfer, &plan, JobKind::Copy).await?;
         let mut called_off = if transfer.approval.required {
             self.await_confirmation(&transfer, &plan, warnings).await?
         } else {
@@ -201,7 +201,7 @@ impl Flow {
             };
         }
         match &called_off {
-            None => self.tell(jobs.clone(), Order::Confirm, "approved").await?,
+            None => self.tell(due, Order::Confirm, "approved").await?,
             Some(reason) => self.tell([jobs.clone(), canary.clone()].concat(), Order::Cancel, reason).await?,
         }
         self.collect_report(transfer, plan, [jobs, canary], called_off).await
@@ -219,7 +219,7 @@ impl Flow {
         plan: &PlanSummary,
         canary: &mut Vec<Job>,
     ) -> Result<Option<String>, Stopped> {
-        *canary = self.create_job(transfer, plan, JobKind::Canary).await?;
+        *canary = self.create_job(transfer, plan, JobKind::Canary).await?.jobs;
         self.tell(canary.clone(), Order::Confirm, "approved").await?;
         let mut looks = collect_report::Looks::default();
         for _ in 0..TURNS {
@@ -324,11 +324,11 @@ impl Flow {
         transfer: &Transfer,
         plan: &PlanSummary,
         kind: JobKind,
-    ) -> Result<Vec<Job>, Stopped> {
+    ) -> Result<create_job::Output, Stopped> {
         for _ in 0..TURNS {
             let input = create_job::Input { transfer: transfer.clone(), plan: plan.clone(), kind };
             match self.take::<create_job::Output>(Call::CreateJob(input)).await {
-                Ok(output) => return Ok(output.jobs),
+                Ok(output) => return Ok(output),
                 Err(stopped) if stopped.error == "CreateJob.StillPreparing" => {}
                 Err(stopped) => return Err(stopped),
             }
@@ -383,7 +383,7 @@ impl Flow {
         transfer: Transfer,
         plan: PlanSummary,
         [jobs, canary]: [Vec<Job>; 2],
-        called_off: Option<String>,
+        mut called_off: Option<String>,
     ) -> Result<End, Stopped> {
         let mut looks = collect_report::Looks::default();
         for _ in 0..TURNS {
@@ -402,7 +402,19 @@ impl Flow {
                 return Ok(End::Judged(Box::new(Judged { verdict, transfer, plan, report })));
             }
             looks = output.looks;
-            self.wait(output.wait_seconds, Waiting::ForJobs);
+            match output.status {
+                collect_report::Status::Next => {
+                    self.tell(output.due, Order::Confirm, "the jobs before it have ended well").await?;
+                }
+                collect_report::Status::Stop => {
+                    let reason = output.summary.unwrap_or_default();
+                    self.tell([jobs.clone(), canary.clone()].concat(), Order::Cancel, &reason).await?;
+                    called_off = Some(reason);
+                }
+                collect_report::Status::Running | collect_report::Status::Ended => {
+                    self.wait(output.wait_seconds, Waiting::ForJobs);
+                }
+            }
         }
         panic!("the jobs never ended");
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use brigade::failure::Failure;
 use brigade::layout::Layout;
 use brigade::request::TransferRequest;
+use brigade::route::{Turn, Way};
 use brigade::steps::{
     await_confirmation, check_inventory, collect_report, create_job, decide, generate_manifest,
     update_job_status, validate_permissions, write_plan,
@@ -166,7 +167,8 @@ fn roles_allow_what_the_mains_ask_for_and_no_more() {
 #[test]
 fn no_rule_watches_what_transfers_write() {
     let name = "monday".parse().expect("a name");
-    let written = Layout::of(&name).copy_manifest_checksum().to_string();
+    let [_, checksum] = Layout::of(&name).manifest(Way::Copy, Turn::Current, 0);
+    let written = checksum.to_string();
     let template = contract().template;
     let resources = template["Resources"].as_object().expect("resources");
     let rules = resources.values().filter(|resource| resource["Type"] == "AWS::Events::Rule");

@@ -1,6 +1,8 @@
 //! Where a transfer keeps what it writes about itself: `transfers/<name>/…` in the work bucket.
 
 use crate::id::{ObjectKey, TransferName};
+use crate::route::{Turn, Way};
+use crate::tally::List;
 
 /// The keys of one transfer.
 #[derive(Clone, Copy, Debug)]
@@ -32,22 +34,30 @@ impl<'a> Layout<'a> {
         self.key("slices.json")
     }
 
-    /// Where parts of the copy manifest go.
+    /// A part of a manifest: what one leg of a slice found to be copied one way, in one turn.
     #[must_use]
-    pub fn copy_part(self, slice: u32, leg: u32, part: u32) -> ObjectKey {
-        self.key(&format!("manifests/copy/part-{slice:05}-{leg:04}-{part:04}.csv.gz"))
+    pub fn part(self, way: Way, turn: Turn, [slice, leg, part]: [u32; 3]) -> ObjectKey {
+        let (way, turn) = (way.as_str(), turn.as_str());
+        self.key(&format!("manifests/{way}/{turn}/part-{slice:05}-{leg:04}-{part:05}.csv.gz"))
     }
 
-    /// The list of what one leg of a slice skipped.
+    /// A manifest in the shape of an inventory's `manifest.json`, and its MD5.
     #[must_use]
-    pub fn skipped_part(self, slice: u32, leg: u32, part: u32) -> ObjectKey {
-        self.key(&format!("skipped/part-{slice:05}-{leg:04}-{part:04}.csv"))
+    pub fn manifest(self, way: Way, turn: Turn, number: u32) -> [ObjectKey; 2] {
+        let folder = format!("manifests/{}/{}/{number:04}", way.as_str(), turn.as_str());
+        [self.key(&format!("{folder}/manifest.json")), self.key(&format!("{folder}/manifest.checksum"))]
     }
 
-    /// Where all lists of skipped objects lie.
+    /// A list of what one leg of a slice put in no manifest.
     #[must_use]
-    pub fn skipped(self) -> ObjectKey {
-        self.key("skipped/")
+    pub fn list_part(self, list: List, [slice, leg, part]: [u32; 3]) -> ObjectKey {
+        self.key(&format!("{}/part-{slice:05}-{leg:04}-{part:05}.csv", list.as_str()))
+    }
+
+    /// Where all parts of such a list lie.
+    #[must_use]
+    pub fn list(self, list: List) -> ObjectKey {
+        self.key(&format!("{}/", list.as_str()))
     }
 
     /// Where the counts of all legs lie.
@@ -62,34 +72,16 @@ impl<'a> Layout<'a> {
         self.key(&format!("tallies/{slice:05}-{leg:04}.json"))
     }
 
-    /// The copy manifest, in the shape of an inventory's `manifest.json`.
-    #[must_use]
-    pub fn copy_manifest(self) -> ObjectKey {
-        self.key("manifests/copy/manifest.json")
-    }
-
-    /// The copy manifest's MD5.
-    #[must_use]
-    pub fn copy_manifest_checksum(self) -> ObjectKey {
-        self.key("manifests/copy/manifest.checksum")
-    }
-
     /// The rows of the canary's manifest.
     #[must_use]
     pub fn canary_part(self) -> ObjectKey {
         self.key("manifests/canary/part.csv.gz")
     }
 
-    /// The canary's manifest, in the same shape.
+    /// The canary's manifest, in the same shape, and its MD5.
     #[must_use]
-    pub fn canary_manifest(self) -> ObjectKey {
-        self.key("manifests/canary/manifest.json")
-    }
-
-    /// Its MD5.
-    #[must_use]
-    pub fn canary_manifest_checksum(self) -> ObjectKey {
-        self.key("manifests/canary/manifest.checksum")
+    pub fn canary_manifest(self) -> [ObjectKey; 2] {
+        ["manifest.json", "manifest.checksum"].map(|file| self.key(&format!("manifests/canary/{file}")))
     }
 
     /// The plan.

@@ -12,10 +12,11 @@ use jiff::Timestamp;
 use md5::{Digest, Md5};
 
 use crate::csv::{Row, Rows, cell};
-use crate::id::{BucketName, ObjectKey, VersionId};
+use crate::id::{BucketName, ObjectKey};
 use crate::inventory::{InventoryFile, InventoryManifest};
 use crate::key;
-use crate::route::{SkipReason, SourceObject};
+use crate::listed::Listed;
+use crate::route::SourceObject;
 
 /// Bytes of compressed rows after which a part of a manifest is closed, so that a worker's memory
 /// does not grow with its slice.
@@ -51,13 +52,11 @@ impl Default for PartWriter {
 
 impl PartWriter {
     /// Adds an object, naming its version if the manifest pins versions.
-    pub fn push(&mut self, bucket: &BucketName, object: &SourceObject, versions: bool) {
-        let key = key::encode(&object.key);
-        let row = if versions {
-            let version = object.version.clone().unwrap_or_else(VersionId::null);
-            format!("\"{bucket}\",\"{key}\",\"{version}\"\n")
-        } else {
-            format!("\"{bucket}\",\"{key}\"\n")
+    pub fn push(&mut self, bucket: &BucketName, key: &str, version: Option<&str>) {
+        let key = key::encode(key);
+        let row = match version {
+            Some(version) => format!("\"{bucket}\",\"{key}\",\"{version}\"\n"),
+            None => format!("\"{bucket}\",\"{key}\"\n"),
         };
         self.rows += 1;
         self.gzip.write_all(row.as_bytes()).unwrap_or_else(|_| unreachable!("a Vec takes every byte"));
@@ -78,15 +77,16 @@ impl PartWriter {
     }
 }
 
-/// The row of a skipped object: bucket, encoded key, version, bytes, storage class, reason.
+/// The row of an object in a list: bucket, encoded key, version, bytes, storage class, remark.
 #[must_use]
-pub fn skipped_row(bucket: &BucketName, object: &SourceObject, reason: SkipReason) -> String {
+pub fn list_row(row: &Listed<'_>, remark: &str) -> String {
     format!(
-        "{bucket},{},{},{},{},{reason}\n",
-        cell(&key::encode(&object.key)),
-        object.version.as_ref().map_or("", VersionId::as_str),
-        object.size.map(|size| size.to_string()).unwrap_or_default(),
-        cell(object.storage_class.as_ref().map_or("", |class| class.as_str())),
+        "{},{},{},{},{},{remark}\n",
+        row.bucket,
+        cell(&key::encode(row.key)),
+        row.version.unwrap_or_default(),
+        row.size.map(|size| size.to_string()).unwrap_or_default(),
+        cell(row.storage_class.unwrap_or_default()),
     )
 }
 
@@ -348,8 +348,7 @@ mod tests {
         fn what_is_written_is_read_back(keys in prop::collection::vec("[\\PC\n\",+% ]{1,40}", 1..20), versions in any::<bool>()) {
             let mut writer = PartWriter::default();
             for key in &keys {
-                let object = SourceObject { key: key.parse()?, version: None, size: None, storage_class: None, archived: false, encryption: None };
-                writer.push(&photos(), &object, versions);
+                writer.push(&photos(), key, versions.then_some("null"));
             }
             let part = writer.finish().expect("rows");
             let mut inflate = crate::csv::Inflate::default();

@@ -3,6 +3,7 @@
 use crate::id::TransferName;
 use crate::plan::{Plan, PlanSummary};
 use crate::report::TransferReport;
+use crate::route::Way;
 
 /// A subject and a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,11 +24,12 @@ pub fn plan(
     decide_function: &str,
 ) -> Notice {
     let tally = &plan.tally;
+    let copy = tally.way(Way::Copy);
     let mut lines = vec![
         format!(
             "Copy {} ({}) from s3://{} to s3://{}/{}.",
-            objects(tally.copy.objects),
-            tally.copy.size(),
+            objects(copy.objects),
+            copy.size(),
             plan.source.bucket,
             plan.destination.bucket,
             plan.destination.prefix
@@ -39,6 +41,17 @@ pub fn plan(
             "First a canary copies {}, some of every kind; the full job runs only if all of them arrive, and copies them again.",
             objects(canary.objects)
         ));
+    }
+    for way in [Way::Multipart, Way::Restore] {
+        let count = tally.way(way);
+        if count.objects > 0 {
+            lines.push(format!(
+                "Not copied: {} ({}), {}.",
+                objects(count.objects),
+                count.size(),
+                way.explain()
+            ));
+        }
     }
     for (reason, count) in &tally.skipped {
         lines.push(format!(
@@ -57,7 +70,7 @@ pub fn plan(
     lines.push("Reject:".to_owned());
     lines.push(command(&plan.transfer, "REJECT", summary.hash.short(), decide_function));
     Notice {
-        subject: format!("Approve {}? {}", plan.transfer, objects(tally.copy.objects)),
+        subject: format!("Approve {}? {}", plan.transfer, objects(copy.objects)),
         message: lines.join("\n"),
     }
 }
@@ -92,6 +105,9 @@ pub fn verdict(report: &TransferReport, page: &str) -> Notice {
             "{} failed with {} {}. {}",
             error.tasks, error.http_status, error.code, error.next_step
         ));
+    }
+    for (way, count) in &report.left {
+        lines.push(format!("{} left: {}.", count.objects, way.explain()));
     }
     for (reason, count) in &report.skipped {
         lines.push(format!("{} skipped: {}.", count.objects, reason.explain()));

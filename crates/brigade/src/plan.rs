@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::cost::{self, Cost};
 use crate::id::{BucketName, ObjectKey, TransferName};
 use crate::request::CanaryRequest;
+use crate::route::{Turn, Way};
 use crate::tally::{Count, Tally};
 use crate::transfer::{Destination, Source, Transfer};
 
@@ -25,8 +26,8 @@ pub struct Plan {
     pub destination: Destination,
     /// What was counted, object by object.
     pub tally: Tally,
-    /// The manifest for the native copy; none when there is nothing to copy.
-    pub manifest: Option<ManifestLocation>,
+    /// The manifests, in the order in which their jobs run.
+    pub manifests: Vec<PlannedManifest>,
     /// The canary, if one is to run before the full job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
@@ -44,6 +45,24 @@ pub struct ManifestLocation {
     pub key: ObjectKey,
     /// Its ETag, without quotes.
     pub etag: String,
+}
+
+/// A manifest of the plan, and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlannedManifest {
+    /// When its objects are copied.
+    pub turn: Turn,
+    /// How they are copied.
+    pub way: Way,
+    /// The bucket they are copied from.
+    pub source: BucketName,
+    /// Its place among the manifests that only a split tells apart, from 0.
+    pub number: u32,
+    /// What it holds.
+    pub count: Count,
+    /// Where it is.
+    pub location: ManifestLocation,
 }
 
 /// The canary of a plan: a few objects of every kind that a job of their own copies first.
@@ -128,13 +147,10 @@ pub struct PlanSummary {
     pub hash: PlanHash,
     /// What was selected.
     pub selected: Count,
-    /// What the job will copy.
+    /// What the jobs will copy.
     pub copy: Count,
-    /// What was selected but can't be copied.
-    pub skipped: Count,
-    /// The manifest for the native copy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub manifest: Option<ManifestLocation>,
+    /// The manifests of those jobs, in the order in which they run.
+    pub manifests: Vec<PlannedManifest>,
     /// The canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
@@ -143,12 +159,19 @@ pub struct PlanSummary {
 }
 
 impl PlanSummary {
-    /// A job's manifest and how many tasks it makes, if the plan has such a job.
+    /// The manifests of a kind of jobs, each with the number of tasks it makes and its turn.
     #[must_use]
-    pub fn job(&self, kind: JobKind) -> Option<(&ManifestLocation, u64)> {
+    pub fn jobs(&self, kind: JobKind) -> Vec<(&ManifestLocation, u64, Turn)> {
         match kind {
-            JobKind::Copy => self.manifest.as_ref().map(|manifest| (manifest, self.copy.objects)),
-            JobKind::Canary => self.canary.as_ref().map(|canary| (&canary.manifest, canary.objects)),
+            JobKind::Copy => {
+                let manifests = self.manifests.iter();
+                manifests
+                    .map(|manifest| (&manifest.location, manifest.count.objects, manifest.turn))
+                    .collect()
+            }
+            JobKind::Canary => {
+                self.canary.iter().map(|canary| (&canary.manifest, canary.objects, Turn::Current)).collect()
+            }
         }
     }
 }
@@ -159,7 +182,7 @@ impl Plan {
     pub fn new(
         transfer: &Transfer,
         tally: Tally,
-        manifest: Option<ManifestLocation>,
+        manifests: Vec<PlannedManifest>,
         canary: Option<Canary>,
     ) -> Self {
         let copied_first = canary.as_ref().map_or(0, |canary| canary.objects);
@@ -167,9 +190,13 @@ impl Plan {
             transfer: transfer.name.clone(),
             source: transfer.source.clone(),
             destination: transfer.destination.clone(),
-            cost: cost::of_copies(tally.copy.objects, copied_first, transfer.destination.storage_class),
+            cost: cost::of_copies(
+                tally.way(Way::Copy).objects,
+                copied_first,
+                transfer.destination.storage_class,
+            ),
             tally,
-            manifest,
+            manifests,
             canary,
         }
     }
@@ -181,9 +208,8 @@ impl Plan {
             key,
             hash,
             selected: self.tally.selected(),
-            copy: self.tally.copy,
-            skipped: self.tally.skipped_total(),
-            manifest: self.manifest.clone(),
+            copy: self.tally.way(Way::Copy),
+            manifests: self.manifests.iter().filter(|manifest| manifest.way == Way::Copy).cloned().collect(),
             canary: self.canary.clone(),
             dollars: self.cost.dollars,
         }

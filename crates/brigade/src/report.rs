@@ -16,7 +16,7 @@ use crate::csv::{Row, Rows};
 use crate::id::{JobId, ObjectKey, TransferName};
 use crate::key;
 use crate::ports::JobStatus;
-use crate::route::SkipReason;
+use crate::route::{SkipReason, Turn, Way};
 use crate::tally::Count;
 use crate::transfer::{Destination, Source};
 
@@ -340,6 +340,9 @@ impl Verdict {
 pub struct JobReport {
     /// The job.
     pub id: JobId,
+    /// When it ran.
+    #[serde(default)]
+    pub turn: Turn,
     /// Its last state.
     pub status: JobStatus,
     /// Tasks it had.
@@ -441,6 +444,8 @@ pub struct TransferReport {
     pub failed: u64,
     /// Objects that were selected but can't be copied, by reason.
     pub skipped: BTreeMap<SkipReason, Count>,
+    /// Objects that were selected and are listed in manifests of their own, but that no job copies yet.
+    pub left: BTreeMap<Way, Count>,
     /// Objects that were to be copied, but whose task never ran.
     pub not_run: u64,
     /// Failures by error, the most frequent first.
@@ -495,6 +500,7 @@ impl TransferReport {
         let bars = vec![
             bar("arrived", "good", self.arrived),
             bar("failed", "bad", self.failed),
+            bar("left", "dim", self.left.values().map(|count| count.objects).sum()),
             bar("skipped", "dim", skipped),
             bar("not run", "dim", self.not_run),
         ];
@@ -559,6 +565,7 @@ mod tests {
     fn complete_is_not_success() {
         let job = |status| JobReport {
             id: "00000000-0000".parse().expect("an id"),
+            turn: Turn::Current,
             status,
             total: 10,
             succeeded: 0,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, Region, TransferName};
+use crate::route::{LARGEST_COPY, LONGEST_KEY};
 
 /// One transfer, as an operator asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +39,10 @@ pub struct TransferRequest {
     /// 80 objects if the plan copies more than 100,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryRequest>,
+    /// The most that one job copies; with it a transfer has as many jobs as that takes, 100 at most.
+    /// Without it there is one job for each bucket and turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
     /// The job's priority among this account's Batch Operations jobs in the Region; higher wins.
     #[serde(default = "default_priority")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
@@ -119,6 +124,9 @@ pub struct DestinationRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1023))]
     pub prefix: Option<String>,
+    /// Replaces the beginning of keys. Batch Operations' own copy can't, so a function copies them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rename: Option<Rename>,
     /// The copies' storage class; STANDARD when left out, never the source's by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<CopyStorageClass>,
@@ -135,6 +143,28 @@ pub struct DestinationRequest {
     /// The checksum S3 stores with each copy; CRC64NVME when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum_algorithm: Option<CopyChecksum>,
+}
+
+/// Another beginning for keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rename {
+    /// The keys that begin with this; every key if it is empty.
+    #[schemars(length(max = 1024))]
+    pub from: String,
+    /// What stands in its place.
+    #[schemars(length(max = 1024))]
+    pub to: String,
+}
+
+/// How large a job may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Split {
+    /// Objects of one job: 1,000 at least.
+    Objects(#[schemars(range(min = 1000))] u64),
+    /// Bytes of one job: 5 GiB at least, the largest object that a job copies.
+    Bytes(#[schemars(range(min = 5_368_709_120_u64))] u64),
 }
 
 /// The human gate.
@@ -378,6 +408,7 @@ impl TransferRequest {
             approval: ApprovalRequest::default(),
             permissions: PermissionsRequest::default(),
             canary: None,
+            split: None,
             priority: default_priority(),
         }
     }
@@ -395,6 +426,18 @@ impl TransferRequest {
         within("permissions.hours", self.permissions.hours, 0, 720)?;
         if let Some(canary) = self.canary {
             within("canary.objects", canary.objects, 0, 80)?;
+        }
+        match self.split {
+            Some(Split::Objects(objects)) if objects < 1000 => {
+                return Err(InvalidRequest::new("split.objects", format!("is {objects}; give 1000 or more")));
+            }
+            Some(Split::Bytes(bytes)) if bytes < LARGEST_COPY => {
+                return Err(InvalidRequest::new(
+                    "split.bytes",
+                    format!("is {bytes}; give {LARGEST_COPY} (5 GiB, the largest object of a job) or more"),
+                ));
+            }
+            Some(Split::Objects(_) | Split::Bytes(_)) | None => {}
         }
         if self.priority < 0 {
             return Err(InvalidRequest::new(
@@ -433,6 +476,17 @@ impl DestinationRequest {
     fn check(&self) -> Result<(), InvalidRequest> {
         if let Some(prefix) = &self.prefix {
             check_prefix(prefix).map_err(|problem| InvalidRequest::new("destination.prefix", problem))?;
+        }
+        if let Some(rename) = &self.rename {
+            if rename.from == rename.to {
+                return Err(InvalidRequest::new(
+                    "destination.rename",
+                    format!("replaces {:?} by itself; leave it out", rename.from),
+                ));
+            }
+            if rename.from.len().max(rename.to.len()) > LONGEST_KEY {
+                return Err(InvalidRequest::new("destination.rename", "is longer than a key's 1,024 bytes"));
+            }
         }
         let tags = self.tags.iter().flatten();
         if tags.clone().count() > 10 {

@@ -9,11 +9,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ObjectKey, VersionId};
+use crate::listed::Listed;
 use crate::transfer::Destination;
 
 /// The largest object that the native copy takes, in bytes: 5 GiB
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-copy-object.html>).
 pub const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
+/// The longest key, in bytes
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
+pub const LONGEST_KEY: usize = 1024;
 
 /// An object as an inventory, a CSV with a HEAD, or a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -66,26 +70,89 @@ impl StorageClass {
 /// The way an object goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// Into the native copy's manifest.
-    Copy,
+    /// Into a manifest.
+    Manifest(Way),
     /// Into the list of what was selected but can't be copied.
     Skip(SkipReason),
     /// Counted, and left out by the selection.
     Unselected(Unselected),
 }
 
+/// How an object with a place in a manifest is copied: one manifest, and so one job, for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Way {
+    /// By the native copy.
+    Copy,
+    /// Part by part, by a function: larger than the native copy takes, or under another name.
+    Multipart,
+    /// Archived: restored first, then copied.
+    Restore,
+}
+
+impl Way {
+    /// Every way, in the order in which they are told.
+    pub const ALL: [Self; 3] = [Self::Copy, Self::Multipart, Self::Restore];
+
+    /// The way as it stands in a path, and in the plan.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Multipart => "multipart",
+            Self::Restore => "restore",
+        }
+    }
+
+    /// What becomes of its objects, for a person.
+    #[must_use]
+    pub fn explain(self) -> &'static str {
+        match self {
+            Self::Copy => "copied by Batch Operations itself",
+            Self::Multipart => {
+                "larger than 5 GiB or renamed: listed in a manifest of their own, not copied by this version"
+            }
+            Self::Restore => {
+                "archived: listed in a manifest of their own for a restore, not copied by this version"
+            }
+        }
+    }
+}
+
+/// When a job's objects are copied: each turn begins when the one before it has ended.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Turn {
+    /// First: versions that are not their keys' current ones.
+    Noncurrent,
+    /// Then: current versions, so that they end on top.
+    #[default]
+    Current,
+}
+
+impl Turn {
+    /// The turn as it stands in a path, and in the plan.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Noncurrent => "noncurrent",
+            Self::Current => "current",
+        }
+    }
+}
+
 /// Why a selected object is not copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SkipReason {
-    /// Larger than 5 GiB.
-    TooLarge,
-    /// In an archive class, and not restored.
-    Archived,
     /// Encrypted with a key that only its owner sends (SSE-C).
     CustomerKey,
     /// The key would be longer than 1,024 bytes behind the destination prefix.
     KeyTooLong,
+    /// Nothing would be left of the key once its beginning is replaced.
+    NoKey,
     /// Named in the list, but not in the bucket.
     Missing,
 }
@@ -95,12 +162,11 @@ impl SkipReason {
     #[must_use]
     pub fn explain(self) -> &'static str {
         match self {
-            Self::TooLarge => "larger than 5 GiB, the most that the native copy takes",
-            Self::Archived => "archived; restore it at the source, then copy it with a CSV that names it",
             Self::CustomerKey => {
                 "encrypted with a customer-provided key (SSE-C), which Batch Operations can't send"
             }
             Self::KeyTooLong => "its key would exceed 1,024 bytes behind the destination prefix",
+            Self::NoKey => "its key would be empty once its beginning is replaced",
             Self::Missing => "named in the list, but not found in the source bucket",
         }
     }
@@ -109,10 +175,9 @@ impl SkipReason {
 impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TooLarge => "tooLarge",
-            Self::Archived => "archived",
             Self::CustomerKey => "customerKey",
             Self::KeyTooLong => "keyTooLong",
+            Self::NoKey => "noKey",
             Self::Missing => "missing",
         })
     }
@@ -128,18 +193,21 @@ pub enum Unselected {
     Noncurrent,
 }
 
-/// The route of a current object.
+/// The route of a selected object.
 #[must_use]
-pub fn route(object: &SourceObject, destination: &Destination) -> Route {
-    if object.encryption.as_deref() == Some("SSE-C") {
+pub fn route(object: &Listed<'_>, destination: &Destination) -> Route {
+    let length = destination.length_of(object.key);
+    if object.encryption == Some("SSE-C") {
         Route::Skip(SkipReason::CustomerKey)
-    } else if object.archived {
-        Route::Skip(SkipReason::Archived)
-    } else if object.size.is_some_and(|size| size > LARGEST_COPY) {
-        Route::Skip(SkipReason::TooLarge)
-    } else if destination.key_of(&object.key).len() > 1024 {
+    } else if length > LONGEST_KEY {
         Route::Skip(SkipReason::KeyTooLong)
+    } else if length == 0 {
+        Route::Skip(SkipReason::NoKey)
+    } else if object.archived {
+        Route::Manifest(Way::Restore)
+    } else if object.size.is_some_and(|size| size > LARGEST_COPY) || destination.renames(object.key) {
+        Route::Manifest(Way::Multipart)
     } else {
-        Route::Copy
+        Route::Manifest(Way::Copy)
     }
 }

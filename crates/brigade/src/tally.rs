@@ -3,15 +3,18 @@
 //! Invariants: merging is commutative and associative, so workers may finish in any order; memory
 //! is bounded whatever the number of objects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::id::VersionId;
+use crate::id::{BucketName, KmsKeyArn, VersionId};
 use crate::inventory::InventoryFile;
-use crate::route::{Route, SkipReason, SourceObject, Unselected};
+use crate::listed::Listed;
+use crate::route::{Route, SkipReason, SourceObject, Turn, Unselected, Way};
 
 /// A number of objects and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,12 +33,14 @@ impl Count {
         bytes_in_words(self.bytes)
     }
 
-    fn add(&mut self, object: &SourceObject) {
+    /// Adds one object; one of unknown size adds no bytes.
+    pub fn add(&mut self, size: Option<u64>) {
         self.objects += 1;
-        self.bytes += object.size.unwrap_or(0);
+        self.bytes += size.unwrap_or(0);
     }
 
-    fn merge(&mut self, other: Self) {
+    /// Adds other objects.
+    pub fn merge(&mut self, other: Self) {
         self.objects += other.objects;
         self.bytes += other.bytes;
     }
@@ -47,53 +52,81 @@ impl Count {
 pub struct Tally {
     /// Rows read: every one of them is counted once below.
     pub rows: u64,
-    /// What goes into the copy manifest.
-    pub copy: Count,
+    /// What goes into manifests, by the way it is copied.
+    pub ways: BTreeMap<Way, Count>,
     /// What was selected but can't be copied, by reason.
     pub skipped: BTreeMap<SkipReason, Count>,
     /// What the selection leaves out, by reason.
     pub unselected: BTreeMap<Unselected, u64>,
-    /// Copied objects whose size the list did not tell.
+    /// Objects in manifests whose size the list did not tell.
     pub unknown_size: u64,
-    /// Copied objects by storage class at the source.
+    /// Objects in manifests by storage class at the source.
     pub storage_classes: BTreeMap<String, Count>,
-    /// Copied objects by encryption at the source.
+    /// Objects in manifests by encryption at the source.
     pub encryption: BTreeMap<String, Count>,
-    /// Copied objects by the first folder of their keys.
+    /// Objects in manifests by the first folder of their keys.
     pub prefixes: Prefixes,
+    /// The largest objects in manifests.
+    pub largest: Largest,
+    /// The KMS keys of objects that were looked up: those of a CSV. Inventories and listings don't
+    /// tell an object's key.
+    pub kms_keys: BTreeSet<KmsKeyArn>,
     /// A sample of the copied objects, to prove permissions on.
     pub sample: Sample,
-    /// The parts of the copy manifest.
-    pub parts: Vec<InventoryFile>,
-    /// The lists of skipped objects.
-    pub skipped_lists: Vec<String>,
+    /// The parts of the manifests.
+    pub parts: Vec<Part>,
+    /// The lists of what is in no manifest but should be known.
+    pub lists: BTreeMap<List, Vec<String>>,
+}
+
+/// One part of a manifest, and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Part {
+    /// The bucket of its objects.
+    pub bucket: BucketName,
+    /// How they are copied.
+    pub way: Way,
+    /// When they are copied.
+    pub turn: Turn,
+    /// What it holds.
+    pub count: Count,
+    /// The file.
+    pub file: InventoryFile,
+}
+
+/// A list of rows that are in no manifest but should be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum List {
+    /// Selected objects that can't be copied.
+    Skipped,
+    /// Delete markers, where all versions were selected.
+    DeleteMarkers,
+    /// Objects of the destination that the source does not have.
+    Extra,
+}
+
+impl List {
+    /// The list as it stands in a path.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Skipped => "skipped",
+            Self::DeleteMarkers => "delete-markers",
+            Self::Extra => "extra",
+        }
+    }
 }
 
 impl Tally {
-    /// Counts one row.
-    pub fn count(&mut self, object: &SourceObject, route: Route) {
-        self.rows += 1;
-        match route {
-            Route::Unselected(reason) => *self.unselected.entry(reason).or_default() += 1,
-            Route::Skip(reason) => self.skipped.entry(reason).or_default().add(object),
-            Route::Copy => {
-                self.copy.add(object);
-                self.unknown_size += u64::from(object.size.is_none());
-                let class = object.storage_class.as_ref().map_or("unknown", |class| class.as_str());
-                self.storage_classes.entry(class.to_owned()).or_default().add(object);
-                let encryption = object.encryption.as_deref().unwrap_or("unknown");
-                self.encryption.entry(encryption.to_owned()).or_default().add(object);
-                self.prefixes.count(object);
-                self.sample.offer(object);
-            }
-        }
-    }
-
     /// Adds another worker's counts.
     pub fn merge(&mut self, other: Self) {
         self.rows += other.rows;
-        self.copy.merge(other.copy);
         self.unknown_size += other.unknown_size;
+        for (way, count) in other.ways {
+            self.ways.entry(way).or_default().merge(count);
+        }
         for (reason, count) in other.skipped {
             self.skipped.entry(reason).or_default().merge(count);
         }
@@ -107,25 +140,204 @@ impl Tally {
             self.encryption.entry(status).or_default().merge(count);
         }
         self.prefixes.merge(other.prefixes);
+        self.largest.merge(other.largest);
+        self.kms_keys.extend(other.kms_keys);
         self.sample.merge(other.sample);
         self.parts.extend(other.parts);
-        self.skipped_lists.extend(other.skipped_lists);
+        for (list, keys) in other.lists {
+            self.lists.entry(list).or_default().extend(keys);
+        }
     }
 
-    /// Selected objects that are not copied.
+    /// What goes this way.
+    #[must_use]
+    pub fn way(&self, way: Way) -> Count {
+        self.ways.get(&way).copied().unwrap_or_default()
+    }
+
+    /// Selected objects that can't be copied.
     #[must_use]
     pub fn skipped_total(&self) -> Count {
-        let mut total = Count::default();
-        self.skipped.values().for_each(|count| total.merge(*count));
-        total
+        sum(self.skipped.values())
     }
 
-    /// Everything that was selected: what is copied and what is skipped.
+    /// Everything that was selected: what is in manifests and what is skipped.
     #[must_use]
     pub fn selected(&self) -> Count {
-        let mut total = self.skipped_total();
-        total.merge(self.copy);
+        sum(self.ways.values().chain(self.skipped.values()))
+    }
+}
+
+fn sum<'a>(counts: impl Iterator<Item = &'a Count>) -> Count {
+    counts.fold(Count::default(), |mut total, count| {
+        total.merge(*count);
         total
+    })
+}
+
+/// Counts rows. A row of a kind that was seen before costs a few comparisons and one hash.
+#[derive(Debug, Default)]
+pub struct Counter {
+    tally: Tally,
+    kinds: Vec<Kind>,
+    by_hash: HashMap<u64, usize>,
+    last: usize,
+}
+
+/// What is counted of the objects that share a first folder, a storage class and an encryption.
+#[derive(Debug)]
+struct Kind {
+    folder: String,
+    class: String,
+    encryption: String,
+    count: Count,
+    unknown_size: u64,
+    sampled_as: [String; 2],
+    /// What comes after it is no better than the sample that is there.
+    worst: Rank,
+}
+
+/// Kinds that are counted side by side before their counts are put away.
+const KINDS_AT_ONCE: usize = 4096;
+/// What a list does not tell.
+const UNKNOWN: &str = "unknown";
+
+impl Counter {
+    /// Counts one row.
+    pub fn count(&mut self, object: &Listed<'_>, route: Route) {
+        self.tally.rows += 1;
+        match route {
+            Route::Unselected(reason) => *self.tally.unselected.entry(reason).or_default() += 1,
+            Route::Skip(reason) => self.tally.skipped.entry(reason).or_default().add(object.size),
+            Route::Manifest(way) => {
+                self.tally.ways.entry(way).or_default().add(object.size);
+                self.tally.largest.offer(object);
+                let at = self.kind_of(object);
+                let kind = &mut self.kinds[at];
+                kind.count.add(object.size);
+                kind.unknown_size += u64::from(object.size.is_none());
+                if way == Way::Copy {
+                    let rank = Rank::of(object);
+                    if rank < kind.worst {
+                        let (sampled_as, sample) = (&kind.sampled_as, &mut self.tally.sample);
+                        kind.worst = sample.offer(sampled_as, rank, object);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes an object's KMS key.
+    pub fn note_key(&mut self, key: KmsKeyArn) {
+        self.tally.kms_keys.insert(key);
+    }
+
+    /// What was counted so far; counting goes on from nothing.
+    pub fn take(&mut self) -> Tally {
+        self.put_away();
+        std::mem::take(&mut self.tally)
+    }
+
+    /// The tally, to note parts and lists in.
+    pub fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    fn kind_of(&mut self, object: &Listed<'_>) -> usize {
+        let folder = first_folder(object.key);
+        let class = object.storage_class.unwrap_or(UNKNOWN);
+        let encryption = object.encryption.unwrap_or(UNKNOWN);
+        let is = |kind: &Kind| kind.folder == folder && kind.class == class && kind.encryption == encryption;
+        if !self.kinds.get(self.last).is_some_and(is) {
+            let mut hash = xxh3_64(folder.as_bytes())
+                ^ xxh3_64_with_seed(class.as_bytes(), 1)
+                ^ xxh3_64_with_seed(encryption.as_bytes(), 2);
+            self.last = loop {
+                match self.by_hash.get(&hash) {
+                    Some(at) if self.kinds.get(*at).is_some_and(is) => break *at,
+                    Some(_) => hash = hash.wrapping_add(1),
+                    None => {
+                        if self.kinds.len() == KINDS_AT_ONCE {
+                            self.put_away();
+                        }
+                        self.by_hash.insert(hash, self.kinds.len());
+                        self.kinds.push(Kind::new(folder, class, encryption));
+                        break self.kinds.len() - 1;
+                    }
+                }
+            };
+        }
+        self.last
+    }
+
+    /// Adds what was counted by kind to the tally's tables.
+    fn put_away(&mut self) {
+        self.by_hash.clear();
+        for kind in self.kinds.drain(..) {
+            let tally = &mut self.tally;
+            tally.unknown_size += kind.unknown_size;
+            tally.storage_classes.entry(kind.class).or_default().merge(kind.count);
+            tally.encryption.entry(kind.encryption).or_default().merge(kind.count);
+            tally.prefixes.add(kind.folder, kind.count);
+        }
+    }
+}
+
+impl Kind {
+    fn new(folder: &str, class: &str, encryption: &str) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            class: class.to_owned(),
+            encryption: encryption.to_owned(),
+            count: Count::default(),
+            unknown_size: 0,
+            // Kinds without a folder sort first, so that no number of folders drops a class or encryption.
+            sampled_as: [
+                format!("0{}", fingerprint(&[class, encryption])),
+                format!("1{}", fingerprint(&[folder, class, encryption])),
+            ],
+            worst: Rank::LAST,
+        }
+    }
+}
+
+/// The largest objects, at most [`Largest::MOST`], the largest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Largest(Vec<SourceObject>);
+
+impl Largest {
+    /// Objects kept.
+    pub const MOST: usize = 10;
+
+    fn offer(&mut self, object: &Listed<'_>) {
+        let Some(size) = object.size else { return };
+        let full = self.0.len() == Self::MOST;
+        if full && self.0.last().is_some_and(|least| Some(size) < least.size) {
+            return;
+        }
+        if let Some(object) = object.to_object() {
+            self.insert(object);
+        }
+    }
+
+    fn insert(&mut self, object: SourceObject) {
+        fn order(object: &SourceObject) -> (Reverse<Option<u64>>, &str, Option<&str>) {
+            (Reverse(object.size), object.key.as_str(), object.version.as_ref().map(VersionId::as_str))
+        }
+        let at = self.0.partition_point(|other| order(other) <= order(&object));
+        self.0.insert(at, object);
+        self.0.truncate(Self::MOST);
+    }
+
+    fn merge(&mut self, other: Self) {
+        other.0.into_iter().for_each(|object| self.insert(object));
+    }
+
+    /// The objects, the largest first.
+    #[must_use]
+    pub fn objects(&self) -> &[SourceObject] {
+        &self.0
     }
 }
 
@@ -144,16 +356,13 @@ impl Prefixes {
     /// How many folders are counted by name.
     pub const MOST: usize = 100;
 
-    fn count(&mut self, object: &SourceObject) {
-        let folder = first_folder(object.key.as_str());
-        if let Some(count) = self.named.get_mut(folder) {
-            count.add(object);
-        } else if self.others.objects > 0
-            && self.named.last_key_value().is_some_and(|(last, _)| folder > last.as_str())
-        {
-            self.others.add(object);
+    fn add(&mut self, folder: String, count: Count) {
+        let beyond =
+            self.others.objects > 0 && self.named.last_key_value().is_some_and(|(last, _)| folder > *last);
+        if beyond {
+            self.others.merge(count);
         } else {
-            self.named.entry(folder.to_owned()).or_default().add(object);
+            self.named.entry(folder).or_default().merge(count);
             self.bound();
         }
     }
@@ -194,34 +403,24 @@ impl Sample {
     /// Kinds kept.
     pub const KINDS: usize = 60;
 
-    fn offer(&mut self, object: &SourceObject) {
-        let class = object.storage_class.as_ref().map_or("", |class| class.as_str());
-        let encryption = object.encryption.as_deref().unwrap_or("");
-        // Kinds without a folder sort first, so that no number of folders drops a class or encryption.
-        let kinds = [
-            format!("0{}", fingerprint(&[class, encryption])),
-            format!("1{}", fingerprint(&[first_folder(object.key.as_str()), class, encryption])),
-        ];
-        for kind in kinds {
-            self.offer_as(kind, object);
+    /// Offers an object to two kinds; what ranks no better than the answer need not be offered again.
+    fn offer(&mut self, kinds: &[String; 2], rank: Rank, object: &Listed<'_>) -> Rank {
+        if let Some(object) = object.to_object() {
+            for kind in kinds {
+                self.0.entry(kind.clone()).or_default().insert(rank.text(), object.clone());
+            }
+            self.bound();
         }
+        kinds.iter().map(|kind| self.worst_of(kind)).max().unwrap_or(Rank::LAST)
     }
 
-    fn offer_as(&mut self, kind: String, object: &SourceObject) {
-        if !self.0.contains_key(&kind)
-            && self.0.len() >= Self::KINDS
-            && self.0.last_key_value().is_some_and(|(last, _)| kind > *last)
-        {
-            return;
+    fn worst_of(&self, kind: &str) -> Rank {
+        match self.0.get(kind) {
+            // The kind has no place: its first and last were dropped.
+            None => Rank::FIRST,
+            Some(objects) if objects.len() < Self::PER_KIND => Rank::LAST,
+            Some(objects) => objects.last_key_value().map_or(Rank::LAST, |(rank, _)| Rank::read(rank)),
         }
-        // Reading an empty object proves nothing about its key, so those come last.
-        let empty = if object.size == Some(0) { "1" } else { "0" };
-        // A list may name two versions of a key, or a key twice.
-        let version = object.version.as_ref().map_or("", VersionId::as_str);
-        let size = object.size.map_or_else(String::new, |size| size.to_string());
-        let rank = format!("{empty}{}", fingerprint(&[object.key.as_str(), version, &size]));
-        self.0.entry(kind).or_default().insert(rank, object.clone());
-        self.bound();
     }
 
     fn merge(&mut self, other: Self) {
@@ -255,6 +454,37 @@ impl Sample {
     #[must_use]
     pub fn objects(&self) -> Vec<&SourceObject> {
         self.spread(usize::MAX)
+    }
+}
+
+/// Where an object stands among those of its kind: a hash of what it is, so that which objects are
+/// sampled depends on the set of objects alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    /// Reading an empty object proves nothing about its key, so those come last.
+    empty: bool,
+    hash: u64,
+}
+
+impl Rank {
+    const FIRST: Self = Self { empty: false, hash: 0 };
+    const LAST: Self = Self { empty: true, hash: u64::MAX };
+
+    fn of(object: &Listed<'_>) -> Self {
+        // A list may name two versions of a key, or a key twice.
+        let version = object.version.map_or(0, |version| xxh3_64(version.as_bytes()));
+        let size = object.size.map_or(u64::MAX, |size| size);
+        let seed = version ^ size.rotate_left(32);
+        Self { empty: object.size == Some(0), hash: xxh3_64_with_seed(object.key.as_bytes(), seed) }
+    }
+
+    fn text(self) -> String {
+        format!("{}{:016x}", u8::from(self.empty), self.hash)
+    }
+
+    fn read(text: &str) -> Self {
+        let (empty, hash) = text.split_at_checked(1).unwrap_or(("1", ""));
+        Self { empty: empty == "1", hash: u64::from_str_radix(hash, 16).unwrap_or(u64::MAX) }
     }
 }
 
@@ -302,16 +532,17 @@ mod tests {
     }
 
     fn tally(objects: &[SourceObject]) -> Tally {
-        let mut tally = Tally::default();
+        let mut counter = Counter::default();
         for (at, object) in objects.iter().enumerate() {
             let route = match at % 5 {
-                0 => Route::Skip(SkipReason::Archived),
+                0 => Route::Skip(SkipReason::CustomerKey),
                 1 => Route::Unselected(Unselected::Noncurrent),
-                _ => Route::Copy,
+                2 => Route::Manifest(Way::Restore),
+                _ => Route::Manifest(Way::Copy),
             };
-            tally.count(object, route);
+            counter.count(&object.listed("photos"), route);
         }
-        tally
+        counter.take()
     }
 
     proptest! {
@@ -324,7 +555,12 @@ mod tests {
             prop_assert_eq!(tally.rows, objects.len() as u64);
             prop_assert_eq!(tally.rows, tally.selected().objects + tally.unselected.values().sum::<u64>());
             let by_folder: u64 = tally.prefixes.named.values().map(|c| c.objects).sum();
-            prop_assert_eq!(tally.copy.objects, by_folder + tally.prefixes.others.objects);
+            let in_manifests = sum(tally.ways.values());
+            prop_assert_eq!(in_manifests.objects, by_folder + tally.prefixes.others.objects);
+            let by_class = sum(tally.storage_classes.values());
+            prop_assert_eq!(in_manifests, by_class);
+            let largest = objects.iter().enumerate().filter(|(at, _)| at % 5 > 1).filter_map(|(_, o)| o.size).max();
+            prop_assert_eq!(tally.largest.objects().first().and_then(|object| object.size), largest);
             prop_assert!(tally.sample.objects().len() <= Sample::KINDS * Sample::PER_KIND);
         }
 
@@ -337,9 +573,7 @@ mod tests {
                 all
             };
             let (one, other) = (merged([&a, &b, &c]), merged([&c, &a, &b]));
-            prop_assert_eq!(one.copy, other.copy);
-            prop_assert_eq!(one.sample, other.sample);
-            prop_assert_eq!(one.prefixes, other.prefixes);
+            prop_assert_eq!(one, other);
         }
     }
 
@@ -366,9 +600,29 @@ mod tests {
     }
 
     fn tally_of(objects: &[SourceObject]) -> Tally {
-        let mut tally = Tally::default();
-        objects.iter().for_each(|object| tally.count(object, Route::Copy));
-        tally
+        let mut counter = Counter::default();
+        for object in objects {
+            counter.count(&object.listed("photos"), Route::Manifest(Way::Copy));
+        }
+        counter.take()
+    }
+
+    #[test]
+    fn kinds_that_are_put_away_are_counted_all_the_same() {
+        let objects: Vec<SourceObject> = (0..3 * KINDS_AT_ONCE)
+            .map(|at| SourceObject {
+                key: format!("{:05}/x", at % (KINDS_AT_ONCE + 7)).parse().expect("a key"),
+                version: None,
+                size: Some(1),
+                storage_class: None,
+                archived: false,
+                encryption: None,
+            })
+            .collect();
+        let tally = tally_of(&objects);
+        assert_eq!(tally.storage_classes[UNKNOWN].objects, objects.len() as u64);
+        assert_eq!(tally.prefixes.named.len(), Prefixes::MOST);
+        assert_eq!(tally.prefixes.named["00000/"].objects, 3);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, Region, RoleArn, TransferName};
 use crate::request::{
     ApprovalRequest, CanaryRequest, CopyChecksum, CopyStorageClass, InvalidRequest, InventorySource,
-    ObjectSource, PermissionsRequest, TransferRequest, Trigger,
+    ObjectSource, PermissionsRequest, Rename, Split, TransferRequest, Trigger,
 };
 
 /// What one deployment of the template fixes for all its transfers.
@@ -80,6 +80,9 @@ pub struct Transfer {
     /// The canary that was asked for; without one the plan's size decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryRequest>,
+    /// How large a job may be, if it may not be any size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
     /// The job's priority.
     pub priority: i32,
     /// Whether the list names a version of each object, so that exactly those are copied.
@@ -111,6 +114,9 @@ pub struct Destination {
     /// The folder the copies go to; empty for none.
     #[serde(default)]
     pub prefix: String,
+    /// What the beginnings of keys are replaced by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rename: Option<Rename>,
     /// The copies' storage class.
     pub storage_class: CopyStorageClass,
     /// The key the copies are encrypted with; the bucket's default encryption decides without one.
@@ -162,7 +168,38 @@ impl Destination {
     /// The key an object's copy gets.
     #[must_use]
     pub fn key_of(&self, key: &ObjectKey) -> String {
-        if self.prefix.is_empty() { key.to_string() } else { format!("{}/{key}", self.prefix) }
+        let (begin, rest) = self.renamed(key.as_str());
+        format!("{}{begin}{rest}", self.folder())
+    }
+
+    /// That key's length in bytes.
+    #[must_use]
+    pub fn length_of(&self, key: &str) -> usize {
+        let (begin, rest) = self.renamed(key);
+        let folder = if self.prefix.is_empty() { 0 } else { self.prefix.len() + 1 };
+        folder + begin.len() + rest.len()
+    }
+
+    /// Whether the key's beginning is replaced, which the native copy can't do.
+    #[must_use]
+    pub fn renames(&self, key: &str) -> bool {
+        self.rename.as_ref().is_some_and(|rename| key.starts_with(&rename.from))
+    }
+
+    /// What all copies' keys begin with: the folder and its slash.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        if self.prefix.is_empty() { String::new() } else { format!("{}/", self.prefix) }
+    }
+
+    /// A key in two pieces, the first of them replaced if it is to be.
+    #[must_use]
+    pub fn renamed<'a>(&'a self, key: &'a str) -> (&'a str, &'a str) {
+        let replaced = self
+            .rename
+            .as_ref()
+            .and_then(|rename| key.strip_prefix(rename.from.as_str()).map(|rest| (rename.to.as_str(), rest)));
+        replaced.unwrap_or(("", key))
     }
 
     /// Whether the source's tags travel with the objects.
@@ -258,6 +295,7 @@ impl Transfer {
                 bucket: deployment.destination_bucket.clone(),
                 region: deployment.region.clone(),
                 prefix,
+                rename: destination.rename,
                 storage_class: destination.storage_class.unwrap_or_default(),
                 kms_key: destination.kms_key.or_else(|| deployment.destination_kms_key.clone()),
                 bucket_key: destination.bucket_key.unwrap_or(true),
@@ -272,6 +310,7 @@ impl Transfer {
             approval: request.approval,
             permissions: request.permissions,
             canary: request.canary,
+            split: request.split,
             priority: request.priority,
         })
     }

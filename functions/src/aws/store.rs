@@ -333,7 +333,7 @@ impl ports::Upload for Upload {
 
 /// What was done to an object, with its key encoded: no key can pass for AWS's words.
 fn doing(what: &str, at: &ObjectAt) -> String {
-    format!("{what} s3://{}/{}", at.bucket, key::encode(&at.key))
+    format!("{what} s3://{}/{}", at.bucket, key::encode(at.key.as_str()))
 }
 
 fn version(at: &ObjectAt) -> Option<String> {

@@ -73,16 +73,32 @@ fn assert_conserved(scene: &Scene, judged: &Judged) {
     let plan: brigade::plan::Plan = serde_json::from_slice(&content.bytes).unwrap();
     let tally = &plan.tally;
     let unselected: u64 = tally.unselected.values().sum();
-    assert_eq!(tally.rows, tally.copy.objects + tally.skipped_total().objects + unselected);
+    assert_eq!(tally.rows, tally.selected().objects + unselected);
+    for manifest in &plan.manifests {
+        let bytes = scene.world.get(scene.work(), manifest.location.key.as_str()).unwrap().bytes;
+        let listed: brigade::inventory::InventoryManifest = serde_json::from_slice(&bytes).unwrap();
+        let rows: usize = listed.files.iter().map(|file| manifest_rows(scene, file.key.as_str())).sum();
+        assert_eq!(rows as u64, manifest.count.objects, "{}", manifest.location.key);
+    }
     let report = &judged.report;
     let skipped: u64 = report.skipped.values().map(|count| count.objects).sum();
-    assert_eq!(report.selected.objects, report.arrived + report.failed + skipped + report.not_run);
+    let left: u64 = report.left.values().map(|count| count.objects).sum();
+    assert_eq!(report.selected.objects, report.arrived + report.failed + left + skipped + report.not_run);
     let listed: usize = tally
-        .skipped_lists
-        .iter()
+        .lists
+        .get(&brigade::tally::List::Skipped)
+        .into_iter()
+        .flatten()
         .map(|key| {
             String::from_utf8(scene.world.get(scene.work(), key).unwrap().bytes).unwrap().lines().count()
         })
         .sum();
     assert_eq!(listed as u64, skipped, "every skipped object is listed");
+}
+
+fn manifest_rows(scene: &Scene, key: &str) -> usize {
+    let packed = scene.world.get(scene.work(), key).unwrap().bytes;
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(&packed[..]), &mut text).unwrap();
+    text.lines().count()
 }

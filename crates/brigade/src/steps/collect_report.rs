@@ -18,19 +18,25 @@ use crate::id::{JobId, ObjectKey};
 use crate::layout::Layout;
 use crate::notice;
 use crate::plan::{JobKind, Plan, PlanSummary};
-use crate::ports::{AwsError, Body, Jobs, Notices, ObjectAt, ReadObjects, Upload, WriteObjects, read_whole};
+use crate::ports::{
+    AwsError, Body, JobStatus, Jobs, Notices, ObjectAt, ReadObjects, Upload, WriteObjects, read_whole,
+};
 use crate::report::{
     CanaryReport, DamagedReport, JobReport, ReportManifest, ResultFile, ResultReader, Results, TaskResult,
     TransferReport, Verdict,
 };
+use crate::route::Way;
 use crate::steps::create_job::Job;
 use crate::steps::read_json;
+use crate::tally::List;
 use crate::transfer::Transfer;
 
 /// Looks at a missing completion report before the transfer is judged without it: an hour.
 const LATE_LOOKS: u32 = 12;
 /// Seconds between those looks.
 const LATE_SECONDS: u32 = 300;
+/// Looks at jobs that run for a month.
+const MONTH_LOOKS: u32 = 568;
 /// Looks at a canary before it counts as failed: two days.
 const CANARY_LOOKS: u32 = 173;
 
@@ -81,12 +87,15 @@ pub struct Output {
     pub looks: Looks,
     /// Seconds to wait before it.
     pub wait_seconds: u32,
+    /// The jobs of the next turn, if they may run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub due: Vec<Job>,
     /// The verdict on the transfer, once everything has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
     /// Whether the verdict is a success, or the canary clean.
     pub success: bool,
-    /// The verdict in a sentence, or what the canary objects to, once everything has ended.
+    /// The verdict in a sentence, what the canary objects to, or why the next turn must not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
 }
@@ -97,6 +106,10 @@ pub struct Output {
 pub enum Status {
     /// Look again.
     Running,
+    /// The jobs of a turn have ended well: those of the next may run.
+    Next,
+    /// The jobs of a turn have not ended well: those of the next must not run.
+    Stop,
     /// The verdict is there.
     Ended,
 }
@@ -154,6 +167,12 @@ pub async fn run(
         succeeded: sum.succeeded + job.succeeded,
         failed: sum.failed + job.failed,
     });
+    if input.kind == JobKind::Copy
+        && input.called_off.is_none()
+        && let Some(turn) = turn_over(&input.jobs, &followed)
+    {
+        return Ok(Output { progress, looks: input.looks, ..turn });
+    }
     let ended = followed.iter().chain(&canary).all(|job| job.status.is_terminal());
     let given_up = input.kind == JobKind::Canary && input.looks.running + 1 >= CANARY_LOOKS;
     if !ended && !given_up {
@@ -167,13 +186,11 @@ pub async fn run(
     }
     let canary = Canary::read(&input, canary, work).await?;
     let output = |verdict, success, summary| Output {
-        status: Status::Ended,
         progress,
         looks: input.looks,
-        wait_seconds: 0,
         verdict,
         success,
-        summary: Some(summary),
+        ..Output::without_wait(Status::Ended, Some(summary))
     };
     if input.kind == JobKind::Canary {
         let objection = canary.report.objection(&canary.results);
@@ -195,15 +212,56 @@ pub async fn run(
     Ok(output(Some(report.verdict), report.verdict.is_success(), summary))
 }
 
+impl Output {
+    fn without_wait(status: Status, summary: Option<String>) -> Self {
+        Self {
+            status,
+            progress: Progress::default(),
+            looks: Looks::default(),
+            wait_seconds: 0,
+            due: Vec::new(),
+            verdict: None,
+            success: false,
+            summary,
+        }
+    }
+}
+
+/// What follows when the jobs of a turn have ended and others wait for theirs. After a failure none
+/// may run: an older version that is copied later would end on top of a newer one.
+fn turn_over(noted: &[Job], followed: &[JobReport]) -> Option<Output> {
+    let waits = |job: &&(&Job, &JobReport)| job.1.status == JobStatus::Suspended;
+    let jobs: Vec<(&Job, &JobReport)> = noted.iter().zip(followed).collect();
+    let next = jobs.iter().filter(waits).map(|(job, _)| job.turn).min()?;
+    let before: Vec<&JobReport> =
+        jobs.iter().filter(|(job, _)| job.turn < next).map(|(_, report)| *report).collect();
+    if before.is_empty() || !before.iter().all(|report| report.status.is_terminal()) {
+        return None;
+    }
+    let clean = |report: &&JobReport| {
+        report.status == JobStatus::Complete && (report.succeeded, report.failed) == (report.total, 0)
+    };
+    if before.iter().all(|report| clean(report)) {
+        let due = jobs.iter().filter(|(job, _)| job.turn == next).map(|(job, _)| (*job).clone()).collect();
+        return Some(Output { due, ..Output::without_wait(Status::Next, None) });
+    }
+    let failed: u64 = before.iter().map(|report| report.total - report.succeeded.min(report.total)).sum();
+    let reason = format!(
+        "{failed} noncurrent versions did not arrive, so the current ones were not copied: copied later, an older version would end on top of a newer one"
+    );
+    Some(Output::without_wait(Status::Stop, Some(reason)))
+}
+
 async fn look_at(noted: &[Job], jobs: &impl Jobs) -> Result<Vec<JobReport>, Error> {
     let mut described = Vec::with_capacity(noted.len());
-    for Job { id, .. } in noted {
+    for Job { id, turn, .. } in noted {
         let job = jobs
             .describe(id)
             .await
             .map_err(|error| Error::Aws { doing: format!("describe job {id}"), error })?;
         described.push(JobReport {
             id: id.clone(),
+            turn: *turn,
             status: job.status,
             total: job.total,
             succeeded: job.succeeded,
@@ -215,23 +273,17 @@ async fn look_at(noted: &[Job], jobs: &impl Jobs) -> Result<Vec<JobReport>, Erro
 }
 
 /// Waits grow from 30 seconds, the fastest AWS wants to be asked, to 15 minutes, after the first day
-/// to an hour and after the first week to two: a job of a month is looked at fewer than 600 times.
+/// to an hour, after the first week to two and after a month to four: jobs of a month are looked at
+/// fewer than 600 times, and those of a second turn not 200 times more.
 fn look_again(progress: Progress, looks: Looks) -> Output {
     let wait_seconds = match looks {
         Looks { late: 1.., .. } => LATE_SECONDS,
         Looks { running: ..=150, .. } => (30 + 10 * looks.running.saturating_sub(1)).min(900),
         Looks { running: ..=290, .. } => 3600,
-        Looks { .. } => 7200,
+        Looks { running: ..=MONTH_LOOKS, .. } => 7200,
+        Looks { .. } => 14_400,
     };
-    Output {
-        status: Status::Running,
-        progress,
-        looks,
-        wait_seconds,
-        verdict: None,
-        success: false,
-        summary: None,
-    }
+    Output { progress, looks, wait_seconds, ..Output::without_wait(Status::Running, None) }
 }
 
 /// Jobs that are waited for no longer, and their completion reports.
@@ -339,7 +391,7 @@ impl Canary {
             reader.push(&bytes, &mut count)?;
             reader.finish(&mut count)?;
         }
-        let objects = input.plan.job(JobKind::Canary).map_or(0, |(_, objects)| objects);
+        let objects = input.plan.canary.as_ref().map_or(0, |canary| canary.objects);
         let report = CanaryReport {
             objects,
             arrived: results.succeeded,
@@ -375,6 +427,7 @@ async fn judge<W: ReadObjects + WriteObjects>(
     let retry_at = count.retry_at.clone();
     let results = count.finish().await?;
     let skipped = plan.tally.skipped.clone();
+    let left = plan.tally.ways.iter().filter(|(way, _)| **way != Way::Copy);
     let agree = discrepancies.is_empty() && canary.report.discrepancies.is_empty();
     Ok(TransferReport {
         transfer: transfer.name.clone(),
@@ -393,9 +446,12 @@ async fn judge<W: ReadObjects + WriteObjects>(
         canary: Some(canary.report).filter(|canary| !canary.jobs.is_empty()),
         called_off: called_off.clone(),
         retry_manifest: (results.failed > 0).then(|| retry_at.to_string()),
-        skipped_lists: (!skipped.is_empty())
-            .then(|| format!("s3://{}/{}", transfer.work_bucket, Layout::of(&transfer.name).skipped())),
+        skipped_lists: (!skipped.is_empty()).then(|| {
+            let folder = Layout::of(&transfer.name).list(List::Skipped);
+            format!("s3://{}/{folder}", transfer.work_bucket)
+        }),
         skipped,
+        left: left.map(|(way, count)| (*way, *count)).collect(),
     })
 }
 
@@ -533,7 +589,13 @@ mod tests {
             waited += look_again(Progress::default(), looks).wait_seconds;
             looks.running += 1;
         }
-        assert_eq!(looks.running, 568, "docs/limits.md counts with it");
+        assert_eq!(looks.running, MONTH_LOOKS, "docs/limits.md counts with it");
+        let month = waited;
+        while waited < month + 30 * 86_400 {
+            looks.running += 1;
+            waited += look_again(Progress::default(), looks).wait_seconds;
+        }
+        assert_eq!(looks.running, MONTH_LOOKS + 180, "docs/limits.md counts with it");
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! `CreateJob` and `CreateCanary`: one S3 Batch Operations job for a manifest of the plan, held for
+//! `CreateJob` and `CreateCanary`: an S3 Batch Operations job for each manifest of the plan, held for
 //! confirmation.
 //!
-//! Invariants: a step that is repeated finds the job it made (by a token derived from the transfer,
+//! Invariants: a step that is repeated finds the jobs it made (by a token derived from the transfer,
 //! and by the note it left in the work bucket); the step ends only when the service has read the
-//! whole manifest and counts as many tasks as the plan does.
+//! whole manifests and counts as many tasks as the plan does.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -16,6 +16,7 @@ use crate::plan::{JobKind, ManifestLocation, PlanSummary};
 use crate::ports::{
     AwsError, CopyJob, JobStatus, Jobs, ObjectAt, Order, ReadObjects, WriteObjects, read_whole,
 };
+use crate::route::Turn;
 use crate::transfer::Transfer;
 
 /// The plan to make jobs of.
@@ -37,6 +38,8 @@ pub struct Input {
 pub struct Output {
     /// The jobs, one for each manifest.
     pub jobs: Vec<Job>,
+    /// Those of the first turn, which run first.
+    pub due: Vec<Job>,
 }
 
 /// A job of the transfer.
@@ -48,6 +51,9 @@ pub struct Job {
     /// When it was created.
     #[schemars(with = "String")]
     pub created: Timestamp,
+    /// When it runs.
+    #[serde(default)]
+    pub turn: Turn,
 }
 
 /// Why there is no job to confirm.
@@ -88,7 +94,8 @@ pub async fn run(
     work: &(impl ReadObjects + WriteObjects),
 ) -> Result<Output, Error> {
     let Input { transfer, plan, kind } = &input;
-    let (manifest, planned) = plan.job(*kind).ok_or(Error::EmptyManifest)?;
+    let manifests = plan.jobs(*kind);
+    let first = manifests.iter().map(|(_, _, turn)| *turn).min().ok_or(Error::EmptyManifest)?;
     let layout = Layout::of(&transfer.name);
     let note = match kind {
         JobKind::Copy => layout.jobs(),
@@ -98,7 +105,10 @@ pub async fn run(
     let noted = match noted_jobs(&at, work).await? {
         Some(noted) => noted,
         None => {
-            let created = vec![Job { id: create(transfer, manifest, jobs).await?, created: now }];
+            let mut created = Vec::with_capacity(manifests.len());
+            for (manifest, _, turn) in &manifests {
+                created.push(Job { id: create(transfer, manifest, jobs).await?, created: now, turn: *turn });
+            }
             let bytes = serde_json::to_vec(&created).unwrap_or_default();
             work.write(&at, bytes, "application/json")
                 .await
@@ -106,10 +116,11 @@ pub async fn run(
             created
         }
     };
-    for job in &noted {
-        await_prepared(&job.id, planned, jobs).await?;
+    for (job, (_, planned, _)) in noted.iter().zip(&manifests) {
+        await_prepared(&job.id, *planned, jobs).await?;
     }
-    Ok(Output { jobs: noted })
+    let due = noted.iter().filter(|job| job.turn == first).cloned().collect();
+    Ok(Output { jobs: noted, due })
 }
 
 async fn noted_jobs(at: &ObjectAt, work: &impl ReadObjects) -> Result<Option<Vec<Job>>, Error> {

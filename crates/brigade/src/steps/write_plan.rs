@@ -1,4 +1,4 @@
-//! `WritePlan`: joins the workers' counts into one plan and one manifest.
+//! `WritePlan`: joins the workers' counts into one plan, and their parts into manifests.
 //!
 //! Invariant: a slice whose worker left no tally stops the transfer; nothing is lost in silence.
 
@@ -8,17 +8,23 @@ use md5::{Digest, Md5};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::id::ObjectKey;
+use crate::id::{BucketName, ObjectKey, VersionId};
 use crate::inventory::InventoryFile;
 use crate::layout::Layout;
 use crate::manifest::{PartWriter, copy_manifest};
-use crate::plan::{Canary, ManifestLocation, Plan, PlanHash, PlanSummary};
+use crate::plan::{Canary, ManifestLocation, Plan, PlanHash, PlanSummary, PlannedManifest};
 use crate::ports::{AwsError, ObjectAt, ReadObjects, WriteObjects};
+use crate::request::Split;
+use crate::route::{Turn, Way};
 use crate::steps::check_inventory::Slice;
 use crate::steps::generate_manifest::LegTally;
 use crate::steps::read_json;
-use crate::tally::Tally;
+use crate::tally::{Count, Part, Tally};
 use crate::transfer::Transfer;
+
+/// Manifests, and so jobs, that a transfer may have: they are told one after another in one
+/// invocation, and their names travel through the state machine.
+const MOST_JOBS: usize = 100;
 
 /// The transfer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +50,10 @@ pub enum Error {
         "slice {slice} of {slices} was not finished (leg {leg} is missing); run the transfer again under another name"
     )]
     UnfinishedSlice { slice: u32, slices: usize, leg: u32 },
+    #[error(
+        "the plan needs {jobs} jobs, and a transfer has at most {MOST_JOBS}; raise split, or leave it out"
+    )]
+    TooManyJobs { jobs: usize },
     #[error("{at} is unreadable: {problem}")]
     Unreadable { at: String, problem: String },
     #[error("could not {doing}: {error}")]
@@ -54,6 +64,7 @@ reads_back!();
 
 named! {
     UnfinishedSlice => "WritePlan.UnfinishedSlice",
+    TooManyJobs => "WritePlan.TooManyJobs",
     Unreadable => "WritePlan.Unreadable",
     Aws => "WritePlan.Refused",
 }
@@ -67,32 +78,79 @@ pub async fn run(input: Input, work: &(impl ReadObjects + WriteObjects)) -> Resu
     let layout = Layout::of(&transfer.name);
     let slices: Vec<Slice> = read_json(&ObjectAt::new(&transfer.work_bucket, layout.slices()), work).await?;
     let mut tally = whole_tally(transfer, slices.len(), work).await?;
-    let mut parts = std::mem::take(&mut tally.parts);
-    parts.sort_by(|one, other| one.key.cmp(&other.key));
-    tally.skipped_lists.sort();
-    let manifest = if parts.is_empty() {
-        None
-    } else {
-        let keys = [layout.copy_manifest(), layout.copy_manifest_checksum()];
-        Some(write_manifest(transfer, keys, parts, work).await?)
-    };
+    let parts = std::mem::take(&mut tally.parts);
+    tally.lists.values_mut().for_each(|keys| keys.sort());
+    let manifests = write_manifests(transfer, parts, work).await?;
     let canary = write_canary(transfer, &tally, work).await?;
-    let plan = Plan::new(transfer, tally, manifest, canary);
+    let plan = Plan::new(transfer, tally, manifests, canary);
     let bytes = serde_json::to_vec_pretty(&plan).unwrap_or_default();
     let hash = PlanHash::of(&bytes);
     write(&ObjectAt::new(&transfer.work_bucket, layout.plan()), bytes, "application/json", work).await?;
     Ok(Output { plan: plan.summary(layout.plan(), hash) })
 }
 
+/// Writes a manifest for each turn, way and bucket, or several where a job may not be any size.
+async fn write_manifests(
+    transfer: &Transfer,
+    parts: Vec<Part>,
+    work: &impl WriteObjects,
+) -> Result<Vec<PlannedManifest>, Error> {
+    let mut groups: BTreeMap<(Turn, Way, BucketName), Vec<Part>> = BTreeMap::new();
+    for part in parts {
+        groups.entry((part.turn, part.way, part.bucket.clone())).or_default().push(part);
+    }
+    let mut planned = Vec::new();
+    for ((turn, way, source), mut parts) in groups {
+        parts.sort_by(|one, other| one.file.key.cmp(&other.file.key));
+        for parts in shares(parts, transfer.split) {
+            let number = u32::try_from(planned.len()).unwrap_or(u32::MAX);
+            let count = parts.iter().fold(Count::default(), |mut sum, part| {
+                sum.merge(part.count);
+                sum
+            });
+            let files = parts.into_iter().map(|part| part.file).collect();
+            let keys = Layout::of(&transfer.name).manifest(way, turn, number);
+            let location = write_manifest(transfer, &source, keys, files, work).await?;
+            planned.push(PlannedManifest { turn, way, source: source.clone(), number, count, location });
+        }
+    }
+    let jobs = planned.len();
+    if jobs > MOST_JOBS { Err(Error::TooManyJobs { jobs }) } else { Ok(planned) }
+}
+
+/// Parts in shares that are as large as a job may be; no part is larger than that itself.
+fn shares(parts: Vec<Part>, split: Option<Split>) -> Vec<Vec<Part>> {
+    let (objects, bytes) = match split {
+        None => (u64::MAX, u64::MAX),
+        Some(Split::Objects(most)) => (most, u64::MAX),
+        Some(Split::Bytes(most)) => (u64::MAX, most),
+    };
+    let mut shares: Vec<(Count, Vec<Part>)> = Vec::new();
+    for part in parts {
+        let fits = |count: &Count| {
+            count.objects + part.count.objects <= objects && count.bytes + part.count.bytes <= bytes
+        };
+        match shares.iter_mut().find(|(count, _)| fits(count)) {
+            Some((count, share)) => {
+                count.merge(part.count);
+                share.push(part);
+            }
+            None => shares.push((part.count, vec![part])),
+        }
+    }
+    shares.into_iter().map(|(_, share)| share).collect()
+}
+
 /// Writes a `manifest.json` of these parts, and its MD5 before it, under these keys.
 async fn write_manifest(
     transfer: &Transfer,
+    source: &BucketName,
     [key, checksum_key]: [ObjectKey; 2],
     parts: Vec<InventoryFile>,
     work: &impl WriteObjects,
 ) -> Result<ManifestLocation, Error> {
-    let Transfer { source, work_bucket, versions, started, .. } = transfer;
-    let manifest = copy_manifest(&source.bucket, work_bucket, *versions, parts, *started);
+    let Transfer { work_bucket, versions, started, .. } = transfer;
+    let manifest = copy_manifest(source, work_bucket, *versions, parts, *started);
     let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
     let checksum = hex::encode(Md5::digest(&bytes)).into_bytes();
     write(&ObjectAt::new(work_bucket, checksum_key), checksum, "text/plain", work).await?;
@@ -108,19 +166,20 @@ async fn write_canary(
     work: &impl WriteObjects,
 ) -> Result<Option<Canary>, Error> {
     let layout = Layout::of(&transfer.name);
-    let most = Canary::most(transfer.canary, tally.copy.objects);
+    let most = Canary::most(transfer.canary, tally.way(Way::Copy).objects);
     let mut rows = PartWriter::default();
     let mut objects = 0;
     for object in tally.sample.spread(most) {
-        rows.push(&transfer.source.bucket, object, transfer.versions);
+        let version = object.version.as_ref().map_or("null", VersionId::as_str);
+        rows.push(&transfer.source.bucket, object.key.as_str(), transfer.versions.then_some(version));
         objects += 1;
     }
     let Some(part) = rows.finish() else { return Ok(None) };
     let listed = part.listed(layout.canary_part());
     let at = ObjectAt::new(&transfer.work_bucket, layout.canary_part());
     write(&at, part.bytes, "application/gzip", work).await?;
-    let keys = [layout.canary_manifest(), layout.canary_manifest_checksum()];
-    let manifest = write_manifest(transfer, keys, vec![listed], work).await?;
+    let keys = layout.canary_manifest();
+    let manifest = write_manifest(transfer, &transfer.source.bucket, keys, vec![listed], work).await?;
     Ok(Some(Canary { manifest, objects }))
 }
 

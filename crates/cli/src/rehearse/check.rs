@@ -393,7 +393,7 @@ mod tests {
             },
             "started": "2026-11-21T00:00:00Z", "ended": "2026-11-21T00:00:01Z",
             "selected": { "objects": 3, "bytes": 3 }, "arrived": arrived, "failed": 3 - arrived,
-            "skipped": {}, "notRun": 0, "errors": [], "jobs": [], "discrepancies": [],
+            "skipped": {}, "left": {}, "notRun": 0, "errors": [], "jobs": [], "discrepancies": [],
         }))
         .expect("a report")
     }

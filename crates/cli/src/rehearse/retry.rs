@@ -46,7 +46,7 @@ impl Stage {
         let name: TransferName = NAME.parse()?;
         let bytes = self.destination.read(&self.stack.work_bucket, Layout::of(&name).plan().as_str()).await?;
         let plan: Plan = serde_json::from_slice(&bytes).context("plan.json is no plan")?;
-        let planned = plan.tally.copy.objects;
+        let planned = plan.tally.way(brigade::route::Way::Copy).objects;
         let told = format!("Copy {planned} object");
         ensure!(letter.message.starts_with(&told), "the plan copies {planned} objects:\n{}", letter.message);
         Ok(planned)

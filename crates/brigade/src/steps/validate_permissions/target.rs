@@ -10,7 +10,7 @@ use super::{Error, Look, refusal, refusal_of_bucket};
 use crate::finding::{Cause, Exemption, Finding, FindingKind, Severity};
 use crate::id::{BucketName, KmsKeyArn, RoleArn};
 use crate::layout::Layout;
-use crate::plan::{ManifestLocation, Plan};
+use crate::plan::{ManifestLocation, Plan, PlannedManifest};
 use crate::policy::document::PolicyDocument;
 use crate::policy::evaluate::{Evaluation, Known, Principal, Question, StatementRef, Truth, evaluate};
 use crate::policy::review::sparing;
@@ -389,7 +389,8 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
 
     /// The manifest that the job will be created from, as the batch role.
     pub(super) async fn look_at_manifest(&mut self, plan: &Plan) -> Result<(), Error> {
-        let Some(ManifestLocation { bucket, key, .. }) = &plan.manifest else {
+        let first = plan.manifests.first().map(|manifest| &manifest.location);
+        let Some(ManifestLocation { bucket, key, .. }) = first else {
             return Ok(());
         };
         let at = ObjectAt::new(bucket, key.clone());
@@ -489,7 +490,10 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
     /// as that role to prove it, so its policies and the bucket's are asked.
     pub(super) async fn look_at_creator(&mut self, plan: Option<&Plan>) -> Result<(), Error> {
         let creator = self.transfer.creator_role.clone();
-        let Some(manifest) = plan.and_then(|plan| plan.manifest.as_ref()) else { return Ok(()) };
+        let Some(PlannedManifest { location: manifest, .. }) = plan.and_then(|plan| plan.manifests.first())
+        else {
+            return Ok(());
+        };
         for statement in self.target.creator(&self.source.role) {
             for action in &statement.action {
                 let resource = match statement.sid.as_str() {

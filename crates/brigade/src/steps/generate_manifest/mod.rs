@@ -1,5 +1,5 @@
-//! `GenerateManifest`: one worker turns one slice of the list into parts of the copy manifest,
-//! lists what it skips, and counts everything it saw.
+//! `GenerateManifest`: one worker turns one slice of the list into parts of manifests, lists what it
+//! skips, and counts everything it saw.
 //!
 //! Invariants: memory does not grow with the slice; running a leg again writes the same keys
 //! again; the tally, written last, names the parts that count.
@@ -9,19 +9,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Columns, DamagedFile, DataFile, Entry, InvalidInventory, InventoryFile};
-use crate::layout::Layout;
-use crate::manifest::{CsvManifest, InvalidCsv, PartWriter, skipped_row};
+use crate::listed::Listed;
+use crate::manifest::{CsvManifest, InvalidCsv};
 use crate::ports::{AwsError, Body, ObjectAt, ReadObjects, WriteObjects};
 use crate::request::ObjectSource;
-use crate::route::{Route, SkipReason, SourceObject, Unselected, route};
+use crate::route::{Route, SkipReason, SourceObject, Unselected};
 use crate::steps::check_inventory::{Slice, SliceContent};
 use crate::tally::Tally;
 use crate::transfer::Transfer;
 
+mod leg;
+
+use leg::Leg;
+
 /// HEAD requests in flight while a CSV's objects are looked up.
 const HEADS_IN_FLIGHT: usize = 32;
-/// Bytes after which a list of skipped objects is closed.
-const SKIPPED_BYTES: usize = 8 * 1024 * 1024;
 
 /// A slice, and where its last leg stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -101,6 +103,16 @@ named! {
     Aws => "GenerateManifest.Refused",
 }
 
+impl Error {
+    fn unknown_bucket(row: &Listed<'_>, transfer: &Transfer) -> Self {
+        Self::MixedBuckets {
+            key: row.key.to_owned(),
+            found: row.bucket.to_owned(),
+            expected: transfer.source.bucket.to_string(),
+        }
+    }
+}
+
 /// Takes the step. `role` reads as the batch role, `work` is our own bucket, `has_time` says
 /// whether another page may be begun.
 ///
@@ -146,10 +158,38 @@ async fn read_data_file<W: WriteObjects>(
     let mut entries = Vec::new();
     while let Some(chunk) = body.chunk().await.map_err(refused)? {
         reader.push(&chunk, &mut |entry| entries.push(entry))?;
-        leg.take_entries(file, &mut entries).await?;
+        take_entries(file, &mut entries, leg)?;
+        leg.flush().await?;
     }
     reader.finish(&mut |entry| entries.push(entry))?;
-    leg.take_entries(file, &mut entries).await
+    take_entries(file, &mut entries, leg)?;
+    leg.flush().await
+}
+
+fn take_entries<W: WriteObjects>(
+    file: &InventoryFile,
+    entries: &mut Vec<Entry>,
+    leg: &mut Leg<'_, W>,
+) -> Result<(), Error> {
+    let expected = leg.transfer.source.bucket.as_str();
+    for entry in entries.drain(..) {
+        if entry.bucket != expected {
+            return Err(Error::MixedBuckets {
+                key: file.key.to_string(),
+                found: entry.bucket,
+                expected: expected.to_owned(),
+            });
+        }
+        let row = Listed { latest: entry.latest, ..entry.object.listed(expected) };
+        if entry.delete_marker {
+            leg.take(&row, Route::Unselected(Unselected::DeleteMarker))?;
+        } else if entry.latest {
+            leg.take_selected(&row)?;
+        } else {
+            leg.take(&row, Route::Unselected(Unselected::Noncurrent))?;
+        }
+    }
+    Ok(())
 }
 
 async fn list<W: WriteObjects>(
@@ -162,17 +202,18 @@ async fn list<W: WriteObjects>(
         ObjectSource::Listing(listing) => listing.prefix.clone(),
         ObjectSource::Inventory(_) | ObjectSource::Csv(_) => String::new(),
     };
-    let bucket = &leg.transfer.source.bucket;
+    let bucket = leg.transfer.source.bucket.clone();
     let mut after = cursor.after.clone();
     loop {
         let page = role
-            .list(bucket, &prefix, after.as_deref())
+            .list(&bucket, &prefix, after.as_deref())
             .await
             .map_err(|error| Error::Aws { doing: format!("list bucket {bucket}"), error })?;
         after = page.objects.last().map(|object| object.key.to_string()).or(after);
         for object in page.objects {
-            leg.take_routed(object).await?;
+            leg.take_selected(&object.listed(bucket.as_str()))?;
         }
+        leg.flush().await?;
         if !page.more {
             return Ok(None);
         }
@@ -243,130 +284,22 @@ async fn take_looked_up<W: WriteObjects>(
                 object.storage_class = facts.storage_class;
                 object.archived = facts.archived;
                 object.encryption = facts.encryption;
-                leg.take_routed(object).await?;
+                if let Some(key) = facts.kms_key {
+                    leg.counter.note_key(key);
+                }
+                leg.take_selected(&object.listed(bucket.as_str()))?;
             }
-            Err(AwsError::NotFound(_)) => leg.take(object, Route::Skip(SkipReason::Missing)).await?,
+            Err(AwsError::NotFound(_)) => {
+                leg.take(&object.listed(bucket.as_str()), Route::Skip(SkipReason::Missing))?;
+            }
             // Whether the job may read it is for the permission gate, and its own report, to say. So
             // is what a HEAD refuses without a word: SSE-C, or a version id that S3 never gave.
-            Err(AwsError::Forbidden(_) | AwsError::Refused(_)) => leg.take_routed(object).await?,
+            Err(AwsError::Forbidden(_) | AwsError::Refused(_)) => {
+                leg.take_selected(&object.listed(bucket.as_str()))?;
+            }
             Err(error) => return Err(Error::Aws { doing: format!("look at {at}"), error }),
         }
+        leg.flush().await?;
     }
     Ok(())
-}
-
-/// The parts and counts of one invocation.
-struct Leg<'a, W> {
-    transfer: &'a Transfer,
-    slice: u32,
-    leg: u32,
-    work: &'a W,
-    part: PartWriter,
-    skipped: String,
-    tally: Tally,
-}
-
-impl<'a, W: WriteObjects> Leg<'a, W> {
-    fn new(transfer: &'a Transfer, slice: u32, leg: u32, work: &'a W) -> Self {
-        Self {
-            transfer,
-            slice,
-            leg,
-            work,
-            part: PartWriter::default(),
-            skipped: String::new(),
-            tally: Tally::default(),
-        }
-    }
-
-    async fn take_entries(&mut self, file: &InventoryFile, entries: &mut Vec<Entry>) -> Result<(), Error> {
-        for entry in entries.drain(..) {
-            if entry.bucket != self.transfer.source.bucket.as_str() {
-                return Err(Error::MixedBuckets {
-                    key: file.key.to_string(),
-                    found: entry.bucket,
-                    expected: self.transfer.source.bucket.to_string(),
-                });
-            }
-            if entry.delete_marker {
-                self.take(entry.object, Route::Unselected(Unselected::DeleteMarker)).await?;
-            } else if entry.latest {
-                self.take_routed(entry.object).await?;
-            } else {
-                self.take(entry.object, Route::Unselected(Unselected::Noncurrent)).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn take_routed(&mut self, object: SourceObject) -> Result<(), Error> {
-        let route = route(&object, &self.transfer.destination);
-        self.take(object, route).await
-    }
-
-    async fn take(&mut self, object: SourceObject, route: Route) -> Result<(), Error> {
-        self.tally.count(&object, route);
-        match route {
-            Route::Copy => self.part.push(&self.transfer.source.bucket, &object, self.transfer.versions),
-            Route::Skip(reason) => {
-                self.skipped.push_str(&skipped_row(&self.transfer.source.bucket, &object, reason));
-            }
-            Route::Unselected(_) => {}
-        }
-        if self.part.is_full() {
-            self.close_part().await?;
-        }
-        if self.skipped.len() >= SKIPPED_BYTES {
-            self.close_skipped().await?;
-        }
-        Ok(())
-    }
-
-    async fn close_part(&mut self) -> Result<(), Error> {
-        let Some(part) = std::mem::take(&mut self.part).finish() else {
-            return Ok(());
-        };
-        let key =
-            Layout::of(&self.transfer.name).copy_part(self.slice, self.leg, number(self.tally.parts.len()));
-        self.tally.parts.push(part.listed(key.clone()));
-        self.write(&ObjectAt::new(&self.transfer.work_bucket, key), part.bytes, "application/gzip").await
-    }
-
-    async fn close_skipped(&mut self) -> Result<(), Error> {
-        if self.skipped.is_empty() {
-            return Ok(());
-        }
-        let list = std::mem::take(&mut self.skipped);
-        let key = Layout::of(&self.transfer.name).skipped_part(
-            self.slice,
-            self.leg,
-            number(self.tally.skipped_lists.len()),
-        );
-        self.tally.skipped_lists.push(key.to_string());
-        self.write(&ObjectAt::new(&self.transfer.work_bucket, key), list.into_bytes(), "text/csv").await
-    }
-
-    async fn finish(mut self, last: bool) -> Result<(), Error> {
-        self.close_part().await?;
-        self.close_skipped().await?;
-        let at = ObjectAt::new(
-            &self.transfer.work_bucket,
-            Layout::of(&self.transfer.name).tally(self.slice, self.leg),
-        );
-        let tally =
-            LegTally { slice: self.slice, leg: self.leg, last, tally: std::mem::take(&mut self.tally) };
-        self.write(&at, serde_json::to_vec(&tally).unwrap_or_default(), "application/json").await
-    }
-
-    async fn write(&self, at: &ObjectAt, bytes: Vec<u8>, content_type: &str) -> Result<(), Error> {
-        self.work
-            .write(at, bytes, content_type)
-            .await
-            .map(|_| ())
-            .map_err(|error| Error::Aws { doing: format!("write {at}"), error })
-    }
-}
-
-fn number(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }
