@@ -9,11 +9,11 @@ use std::fmt::Debug;
 
 use brigade::id::{BucketName, ObjectKey, VersionId};
 use brigade::ports::{
-    AwsError, AwsResult, Body, Encryption, ObjectAt, Page, Probe, ReadObjects, Upload, WriteObjects,
-    WriteProbe, read_whole,
+    AwsError, AwsResult, Body, Encryption, ObjectAt, Page, PageObject, Probe, ReadObjects, Upload,
+    WriteObjects, WriteProbe, read_whole,
 };
 use brigade::request::CopyStorageClass;
-use brigade::route::{SourceObject, StorageClass};
+use brigade::route::StorageClass;
 
 use crate::scene::{ODD_KEYS, id};
 
@@ -95,7 +95,7 @@ pub async fn odd_keys_are_kept<S: ReadObjects + WriteObjects>(store: &S, bucket:
         assert_eq!(holds(store.head(&at).await, key).size, key.len() as u64, "{key:?}");
     }
     keys.sort();
-    let listed = |page: Page| page.objects.iter().map(|o| o.key.to_string()).collect::<Vec<_>>();
+    let listed = |page: Page| page.objects.iter().map(|o| o.object.key.to_string()).collect::<Vec<_>>();
     assert_eq!(listed(holds(store.list(bucket, folder, None).await, "list")), keys);
     for (at, key) in keys.iter().enumerate() {
         let page = holds(store.list(bucket, folder, Some(key)).await, "list");
@@ -212,12 +212,17 @@ pub async fn a_list_is_in_the_order_of_bytes<S: ReadObjects + WriteObjects>(stor
         assert!(!page.more);
         page.objects
     };
-    let names = |objects: &[SourceObject]| {
-        objects.iter().map(|o| o.key.as_str().trim_start_matches("order/").to_owned()).collect::<Vec<_>>()
+    let names = |objects: &[PageObject]| {
+        objects
+            .iter()
+            .map(|o| o.object.key.as_str().trim_start_matches("order/").to_owned())
+            .collect::<Vec<_>>()
     };
     let all = list("order/", None).await;
     assert_eq!(names(&all), keys);
-    for (object, key) in all.iter().zip(keys) {
+    for (PageObject { object, modified, etag }, key) in all.iter().zip(keys) {
+        let facts = holds(store.head(&place(bucket, "order", key)).await, key);
+        assert_eq!((modified, etag.as_deref()), (&facts.modified, Some(facts.etag.as_str())), "{key}");
         assert_eq!(object.size, Some(key.len() as u64), "{key}");
         assert_eq!(object.storage_class.as_ref().map(StorageClass::as_str), Some("STANDARD"), "{key}");
         assert!(object.version.is_none() && !object.archived, "{key}");
@@ -242,11 +247,11 @@ pub async fn a_list_comes_in_pages<S: ReadObjects + WriteObjects>(
     }
     let first = holds(store.list(bucket, "pages/", None).await, "list");
     assert_eq!((first.objects.len(), first.more), (page, true));
-    let after = first.objects[page - 1].key.as_str();
+    let after = first.objects[page - 1].object.key.as_str();
     let second = holds(store.list(bucket, "pages/", Some(after)).await, "list");
     assert_eq!((second.objects.len(), second.more), (1, false));
     let listed: Vec<String> =
-        first.objects.iter().chain(&second.objects).map(|object| object.key.to_string()).collect();
+        first.objects.iter().chain(&second.objects).map(|object| object.object.key.to_string()).collect();
     assert_eq!(listed, keys);
     let exactly = holds(store.list(bucket, "pages/", Some("pages/000000")).await, "list");
     assert_eq!((exactly.objects.len(), exactly.more), (page, false), "a full last page is the last");

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brigade::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, RoleArn, VersionId};
 use brigade::ports::{
-    AwsError, AwsResult, Body, Callbacks, Notices, ObjectAt, ObjectFacts, Page, ReadObjects, Upload,
-    WriteObjects,
+    AwsError, AwsResult, Body, Callbacks, Notices, ObjectAt, ObjectFacts, Page, PageObject, ReadObjects,
+    Upload, WriteObjects,
 };
 use brigade::route::{SourceObject, StorageClass};
+use jiff::Timestamp;
 use md5::{Digest, Md5};
 use serde_json::Value;
 
@@ -34,6 +35,8 @@ pub struct Content {
     pub bytes: Vec<u8>,
     /// The size it claims, where nobody wants to hold that many bytes.
     pub size: Option<u64>,
+    /// When it was written, where a test cares.
+    pub modified: Option<Timestamp>,
     /// Its storage class; none for STANDARD.
     pub storage_class: Option<StorageClass>,
     /// Whether it must be restored before it can be read.
@@ -361,6 +364,7 @@ impl ReadObjects for View {
         }
         Ok(ObjectFacts {
             size: content.size(),
+            modified: content.modified,
             etag: content.etag(),
             storage_class: Some(
                 content.storage_class.clone().unwrap_or_else(|| StorageClass::new("STANDARD")),
@@ -395,16 +399,17 @@ impl ReadObjects for View {
         let current = |(key, versions): (&String, &Vec<Version>)| {
             let content = versions.last()?.content.as_ref()?;
             let class = content.storage_class.clone().unwrap_or_else(|| StorageClass::new("STANDARD"));
-            Some(SourceObject {
+            let object = SourceObject {
                 key: key.parse::<ObjectKey>().ok()?,
                 version: None,
                 size: Some(content.size()),
                 archived: class.is_archive(),
                 storage_class: Some(class),
                 encryption: None,
-            })
+            };
+            Some(PageObject { object, modified: content.modified, etag: Some(content.etag()) })
         };
-        let mut objects: Vec<SourceObject> = state
+        let mut objects: Vec<PageObject> = state
             .bucket(bucket)
             .objects
             .iter()

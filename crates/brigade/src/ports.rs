@@ -5,7 +5,10 @@
 
 use std::future::Future;
 
+use jiff::Timestamp;
+
 use crate::id::{BucketName, JobId, KmsKeyArn, ObjectKey, Region, RoleArn, VersionId};
+use crate::listed::{Listed, Modified};
 use crate::plan::ManifestLocation;
 use crate::request::CopyStorageClass;
 use crate::route::{SourceObject, StorageClass};
@@ -43,6 +46,8 @@ pub struct ObjectFacts {
     pub size: u64,
     /// Its ETag, without quotes.
     pub etag: String,
+    /// When it was written.
+    pub modified: Option<Timestamp>,
     /// Its storage class, where known; STANDARD, which S3 leaves unsaid, is named.
     pub storage_class: Option<StorageClass>,
     /// Whether it must be restored before it can be read.
@@ -57,9 +62,32 @@ pub struct ObjectFacts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     /// Its objects, in the order of their keys.
-    pub objects: Vec<SourceObject>,
+    pub objects: Vec<PageObject>,
     /// Whether more follow.
     pub more: bool,
+}
+
+/// An object of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageObject {
+    /// The object.
+    pub object: SourceObject,
+    /// When it was written.
+    pub modified: Option<Timestamp>,
+    /// Its ETag, without quotes.
+    pub etag: Option<String>,
+}
+
+impl PageObject {
+    /// The object as a row of the listing of `bucket`.
+    #[must_use]
+    pub fn listed<'a>(&'a self, bucket: &'a str) -> Listed<'a> {
+        Listed {
+            modified: self.modified.map(|time| Modified::Millis(time.as_millisecond())),
+            etag: self.etag.as_deref(),
+            ..self.object.listed(bucket)
+        }
+    }
 }
 
 /// Why AWS did not do what it was asked.

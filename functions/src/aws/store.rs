@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{
     ArchiveStatus, ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, EncodingType, Object,
     ObjectCannedAcl, RequestPayer, ServerSideEncryption,
@@ -12,10 +12,11 @@ use aws_sdk_s3::types::{
 use brigade::id::BucketName;
 use brigade::key;
 use brigade::ports::{
-    self, AwsError, AwsResult, Encryption, ObjectAt, ObjectFacts, Page, Probe, ReadObjects, WriteObjects,
-    WriteProbe,
+    self, AwsError, AwsResult, Encryption, ObjectAt, ObjectFacts, Page, PageObject, Probe, ReadObjects,
+    WriteObjects, WriteProbe,
 };
 use brigade::route::{SourceObject, StorageClass};
+use jiff::Timestamp;
 
 use super::errors::kind;
 use crate::settings::Settings;
@@ -130,7 +131,7 @@ impl ReadObjects for Store {
             .send()
             .await
             .map_err(|error| kind(&format!("ListObjectsV2 s3://{bucket}"), &error))?;
-        let objects: AwsResult<Vec<SourceObject>> = listed.contents().iter().map(listed_object).collect();
+        let objects: AwsResult<Vec<PageObject>> = listed.contents().iter().map(listed_object).collect();
         Ok(Page { objects: objects?, more: listed.is_truncated().unwrap_or(false) })
     }
 }
@@ -336,6 +337,10 @@ fn doing(what: &str, at: &ObjectAt) -> String {
     format!("{what} s3://{}/{}", at.bucket, key::encode(at.key.as_str()))
 }
 
+fn timestamp(time: Option<&DateTime>) -> Option<Timestamp> {
+    Timestamp::new(time?.secs(), i32::try_from(time?.subsec_nanos()).ok()?).ok()
+}
+
 fn version(at: &ObjectAt) -> Option<String> {
     at.version.as_ref().map(ToString::to_string)
 }
@@ -362,6 +367,7 @@ fn facts(head: &HeadObjectOutput) -> ObjectFacts {
     ObjectFacts {
         size: head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
         etag: unquoted(head.e_tag()),
+        modified: timestamp(head.last_modified()),
         storage_class: Some(storage_class),
         archived: archived && !restored,
         encryption: encryption.map(str::to_owned),
@@ -369,16 +375,20 @@ fn facts(head: &HeadObjectOutput) -> ObjectFacts {
     }
 }
 
-fn listed_object(object: &Object) -> AwsResult<SourceObject> {
+fn listed_object(object: &Object) -> AwsResult<PageObject> {
     let key = key::decode(object.key().unwrap_or_default())
         .map_err(|e| AwsError::Refused(format!("ListObjectsV2 answered a key that can't be read: {e}")))?;
     let storage_class = StorageClass::new(object.storage_class().map_or("STANDARD", |class| class.as_str()));
-    Ok(SourceObject {
-        key,
-        version: None,
-        size: object.size().and_then(|size| u64::try_from(size).ok()),
-        archived: storage_class.is_archive(),
-        storage_class: Some(storage_class),
-        encryption: None,
+    Ok(PageObject {
+        object: SourceObject {
+            key,
+            version: None,
+            size: object.size().and_then(|size| u64::try_from(size).ok()),
+            archived: storage_class.is_archive(),
+            storage_class: Some(storage_class),
+            encryption: None,
+        },
+        modified: timestamp(object.last_modified()),
+        etag: object.e_tag().map(|etag| unquoted(Some(etag))),
     })
 }

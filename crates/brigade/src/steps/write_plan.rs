@@ -13,7 +13,7 @@ use crate::inventory::InventoryFile;
 use crate::layout::Layout;
 use crate::manifest::{PartWriter, copy_manifest};
 use crate::plan::{Canary, ManifestLocation, Plan, PlanHash, PlanSummary, PlannedManifest};
-use crate::ports::{AwsError, ObjectAt, ReadObjects, WriteObjects};
+use crate::ports::{AwsError, ObjectAt, PageObject, ReadObjects, WriteObjects};
 use crate::request::Split;
 use crate::route::{Turn, Way};
 use crate::steps::check_inventory::Slice;
@@ -194,8 +194,8 @@ async fn whole_tally(transfer: &Transfer, slices: usize, work: &impl ReadObjects
             .list(&transfer.work_bucket, folder.as_str(), after.as_deref())
             .await
             .map_err(|error| Error::Aws { doing: format!("list {folder}"), error })?;
-        after = page.objects.last().map(|object| object.key.to_string());
-        for object in page.objects {
+        after = page.objects.last().map(|last| last.object.key.to_string());
+        for PageObject { object, .. } in page.objects {
             let leg: LegTally = read_json(&ObjectAt::new(&transfer.work_bucket, object.key), work).await?;
             legs.insert((leg.slice, leg.leg), leg);
         }

@@ -209,7 +209,7 @@ async fn list<W: WriteObjects>(
             .list(&bucket, &prefix, after.as_deref())
             .await
             .map_err(|error| Error::Aws { doing: format!("list bucket {bucket}"), error })?;
-        after = page.objects.last().map(|object| object.key.to_string()).or(after);
+        after = page.objects.last().map(|last| last.object.key.to_string()).or(after);
         for object in page.objects {
             leg.take_selected(&object.listed(bucket.as_str()))?;
         }
