@@ -2,6 +2,7 @@
 
 use crate::id::{ObjectKey, TransferName};
 use crate::route::{Turn, Way};
+use crate::steps::check_inventory::Side;
 use crate::tally::List;
 
 /// The keys of one transfer.
@@ -28,10 +29,23 @@ impl<'a> Layout<'a> {
         self.key("claim.json")
     }
 
-    /// The slices that the Distributed Map reads.
+    /// The slices that the first Distributed Map reads.
     #[must_use]
     pub fn slices(self) -> ObjectKey {
         self.key("slices.json")
+    }
+
+    /// The partitions that the second reads, where lists are compared in two rounds.
+    #[must_use]
+    pub fn partitions(self) -> ObjectKey {
+        self.key("partitions.json")
+    }
+
+    /// A file of rows that share a partition.
+    #[must_use]
+    pub fn partition_part(self, partition: u32, side: Side, [slice, leg, part]: [u32; 3]) -> ObjectKey {
+        let side = side.as_str();
+        self.key(&format!("partitions/{partition:03}/{side}-{slice:05}-{leg:04}-{part:05}.csv.gz"))
     }
 
     /// A part of a manifest: what one leg of a slice found to be copied one way, in one turn.

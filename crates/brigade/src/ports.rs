@@ -141,6 +141,15 @@ pub trait ReadObjects: Sync {
     ) -> impl Future<Output = AwsResult<Page>> + Send;
 }
 
+/// Room for files that are read from their end, as Parquet and ORC are.
+pub trait Scratch: Sync {
+    /// An empty file that is gone when it is closed.
+    ///
+    /// # Errors
+    /// When there is no room.
+    fn file(&self) -> std::io::Result<std::fs::File>;
+}
+
 /// How a write is encrypted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Encryption {

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, Region, TransferName};
 use crate::route::{LARGEST_COPY, LONGEST_KEY};
+use crate::select::{Selection, Versions};
 
 /// One transfer, as an operator asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +24,9 @@ pub struct TransferRequest {
     pub name: Option<TransferName>,
     /// Where the list of objects comes from: exactly one of `inventory`, `csv` and `listing`.
     pub objects: ObjectSource,
+    /// Which of these objects are copied; everything current when left out.
+    #[serde(default, skip_serializing_if = "Selection::is_default")]
+    pub select: Selection,
     /// The bucket the objects are copied from; the deployment's when left out.
     #[serde(default, skip_serializing_if = "SourceRequest::is_default")]
     pub source: SourceRequest,
@@ -403,6 +407,7 @@ impl TransferRequest {
         Self {
             name: None,
             objects,
+            select: Selection::default(),
             source: SourceRequest::default(),
             destination: DestinationRequest::default(),
             approval: ApprovalRequest::default(),
@@ -467,6 +472,13 @@ impl TransferRequest {
                     ));
                 }
             }
+        }
+        self.select.check()?;
+        if self.select.versions == Versions::All && matches!(self.objects, ObjectSource::Listing(_)) {
+            return Err(InvalidRequest::new(
+                "select.versions",
+                "is all, but a listing tells current versions only; use an inventory of all versions",
+            ));
         }
         self.destination.check()
     }

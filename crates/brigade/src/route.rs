@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ObjectKey, VersionId};
 use crate::listed::Listed;
+use crate::select::Unselected;
 use crate::transfer::Destination;
 
 /// The largest object that the native copy takes, in bytes: 5 GiB
@@ -181,16 +182,6 @@ impl fmt::Display for SkipReason {
             Self::Missing => "missing",
         })
     }
-}
-
-/// Why a listed row is no selected object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Unselected {
-    /// A delete marker: it holds no bytes and can't be copied.
-    DeleteMarker,
-    /// A version that is not the current one.
-    Noncurrent,
 }
 
 /// The route of a selected object.

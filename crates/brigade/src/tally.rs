@@ -14,7 +14,9 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::id::{BucketName, KmsKeyArn, VersionId};
 use crate::inventory::InventoryFile;
 use crate::listed::Listed;
-use crate::route::{Route, SkipReason, SourceObject, Turn, Unselected, Way};
+use crate::route::{Route, SkipReason, SourceObject, Turn, Way};
+use crate::select::Unselected;
+use crate::steps::check_inventory::Side;
 
 /// A number of objects and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -75,6 +77,9 @@ pub struct Tally {
     pub sample: Sample,
     /// The parts of the manifests.
     pub parts: Vec<Part>,
+    /// The files of rows that are still to be compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<PartitionPart>,
     /// The lists of what is in no manifest but should be known.
     pub lists: BTreeMap<List, Vec<String>>,
 }
@@ -91,6 +96,18 @@ pub struct Part {
     pub turn: Turn,
     /// What it holds.
     pub count: Count,
+    /// The file.
+    pub file: InventoryFile,
+}
+
+/// A file of rows that share a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PartitionPart {
+    /// The partition, from 0.
+    pub partition: u32,
+    /// Whose rows they are.
+    pub side: Side,
     /// The file.
     pub file: InventoryFile,
 }
@@ -144,6 +161,7 @@ impl Tally {
         self.kms_keys.extend(other.kms_keys);
         self.sample.merge(other.sample);
         self.parts.extend(other.parts);
+        self.partitions.extend(other.partitions);
         for (list, keys) in other.lists {
             self.lists.entry(list).or_default().extend(keys);
         }

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, Region, RoleArn, TransferName};
+use crate::select::Selection;
 use crate::request::{
     ApprovalRequest, CanaryRequest, CopyChecksum, CopyStorageClass, InvalidRequest, InventorySource,
     ObjectSource, PermissionsRequest, Rename, Split, TransferRequest, Trigger,
@@ -61,6 +62,13 @@ pub struct Transfer {
     pub started: Timestamp,
     /// Where the list of objects comes from.
     pub objects: ObjectSource,
+    /// Which of them are copied.
+    #[serde(default, skip_serializing_if = "Selection::is_default")]
+    pub select: Selection,
+    /// Partitions in which the list is compared with the destination's; 0 where it is not, or where
+    /// one worker compares all of it.
+    #[serde(default)]
+    pub partitions: u32,
     /// The side the objects come from.
     pub source: Source,
     /// The side the copies go to.
@@ -165,11 +173,24 @@ impl std::str::FromStr for CannedAcl {
 }
 
 impl Destination {
+    /// Writes the key an object's copy gets in place of what `text` held.
+    pub fn write_key(&self, key: &str, text: &mut String) {
+        let (begin, rest) = self.renamed(key);
+        text.clear();
+        if !self.prefix.is_empty() {
+            text.push_str(&self.prefix);
+            text.push('/');
+        }
+        text.push_str(begin);
+        text.push_str(rest);
+    }
+
     /// The key an object's copy gets.
     #[must_use]
     pub fn key_of(&self, key: &ObjectKey) -> String {
-        let (begin, rest) = self.renamed(key.as_str());
-        format!("{}{begin}{rest}", self.folder())
+        let mut text = String::new();
+        self.write_key(key.as_str(), &mut text);
+        text
     }
 
     /// That key's length in bytes.
@@ -265,6 +286,10 @@ impl Transfer {
         only(source.region.as_ref(), &deployment.source_region, "source.region")?;
         only(destination.bucket.as_ref(), &deployment.destination_bucket, "destination.bucket")?;
         readable(&request.objects, deployment)?;
+        if let Some(inventory) = request.select.comparison().and_then(|compared| compared.inventory) {
+            let field = format!("{}.bucket", request.select.comparison_field());
+            readable_bucket(&field, &inventory.bucket, deployment)?;
+        }
         lasting(request.permissions.expires, execution.started)?;
         let prefix = destination.prefix.unwrap_or_else(|| deployment.destination_prefix.clone());
         within(&prefix, &deployment.destination_prefix)?;
@@ -285,6 +310,8 @@ impl Transfer {
             started: execution.started,
             versions: false,
             objects: request.objects,
+            select: request.select,
+            partitions: 0,
             source: Source {
                 account: deployment.source_account.clone(),
                 bucket: deployment.source_bucket.clone(),
@@ -341,6 +368,10 @@ fn readable(objects: &ObjectSource, deployment: &Deployment) -> Result<(), Inval
         ObjectSource::Csv(csv) => ("objects.csv.bucket", &csv.bucket),
         ObjectSource::Listing(_) => return Ok(()),
     };
+    readable_bucket(field, bucket, deployment)
+}
+
+fn readable_bucket(field: &str, bucket: &BucketName, deployment: &Deployment) -> Result<(), InvalidRequest> {
     if *bucket == deployment.work_bucket || deployment.manifest_bucket.as_ref() == Some(bucket) {
         return Ok(());
     }

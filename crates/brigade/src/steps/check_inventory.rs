@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::{BucketName, ObjectKey};
-use crate::inventory::{Columns, InvalidInventory, InventoryFile, InventoryManifest};
+use crate::compare::Partitions;
+use crate::inventory::{FileFormat, InvalidInventory, InventoryFile, InventoryManifest, Schema};
 use crate::layout::Layout;
 use crate::manifest::{CsvManifest, InvalidCsv};
 use crate::ports::{AwsError, AwsResult, Body, ObjectAt, ReadObjects, WriteObjects, read_whole};
-use crate::request::{CsvSource, InvalidRequest, InventorySource, ListingSource, ObjectSource, Trigger};
-use crate::transfer::{Deployment, Execution, Transfer};
+use crate::request::{CsvSource, InvalidRequest, InventorySource, ObjectSource, Trigger};
+use crate::select::{Column, Selector, Untold};
+use crate::transfer::{Deployment, Destination, Execution, Transfer};
 
 /// HEAD requests in flight while data files are counted.
 const HEADS_IN_FLIGHT: usize = 32;
@@ -22,6 +24,12 @@ const HEADS_IN_FLIGHT: usize = 32;
 const MOST_SLICES: u64 = 500;
 /// Bytes of inventory a slice has at least, so that small reports are one slice.
 const LEAST_SLICE: u64 = 32 * 1024 * 1024;
+/// Partitions of a comparison with a listing, whose length nobody knows: 320 million objects.
+const LISTED_PARTITIONS: u32 = 16;
+/// Files that one worker compares at most: they are named in its input.
+const FILES_AT_ONCE: usize = 400;
+/// Bytes that one worker compares at most: two thirds of its time, at 10 MB a second.
+const BYTES_AT_ONCE: u64 = 6 * 1024 * 1024 * 1024;
 /// Minutes during which a report that is not whole yet is looked at every minute; then every ten.
 const QUICK_MINUTES: i64 = 60;
 
@@ -104,20 +112,83 @@ pub struct Slice {
 pub enum SliceContent {
     /// Some data files of an inventory report.
     Inventory {
-        /// The bucket that holds them.
-        bucket: BucketName,
-        /// Their columns.
-        schema: String,
+        /// Whose objects they list.
+        side: Side,
         /// The files.
-        files: Vec<InventoryFile>,
+        list: DataFiles,
     },
     /// A CSV manifest.
     Csv {
         /// The ETag it had when it was checked.
         etag: String,
     },
-    /// The listing of the source bucket.
-    Listing,
+    /// The listing of a bucket.
+    Listing {
+        /// Whose bucket.
+        side: Side,
+    },
+    /// Two inventory reports that one worker compares.
+    Comparison {
+        /// What the source holds.
+        source: DataFiles,
+        /// What the destination holds.
+        destination: DataFiles,
+    },
+    /// A partition of both lists.
+    Partition {
+        /// Its number, from 0.
+        number: u32,
+    },
+}
+
+/// Some data files of an inventory report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DataFiles {
+    /// The bucket that holds them.
+    pub bucket: BucketName,
+    /// Their format.
+    pub format: FileFormat,
+    /// Their columns.
+    pub schema: String,
+    /// The files.
+    pub files: Vec<InventoryFile>,
+}
+
+/// One of the two sides of a transfer.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Side {
+    /// Where objects are copied from.
+    #[default]
+    Source,
+    /// Where they are copied to.
+    Destination,
+}
+
+impl Side {
+    /// The side as it stands in a path.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+        }
+    }
+}
+
+impl SliceContent {
+    /// Whose rows it has, if they are of one side.
+    #[must_use]
+    pub fn side(&self) -> Option<Side> {
+        match self {
+            Self::Inventory { side, .. } | Self::Listing { side } => Some(*side),
+            Self::Csv { .. } => Some(Side::Source),
+            Self::Comparison { .. } | Self::Partition { .. } => None,
+        }
+    }
 }
 
 /// Why the list can't be used. Nothing was created.
@@ -148,6 +219,8 @@ pub enum Error {
         "{at} is encrypted with KMS, and Batch Operations refuses such CSV manifests; upload it again with SSE-S3 (x-amz-server-side-encryption: AES256)"
     )]
     EncryptedManifest { at: String },
+    #[error("{0}")]
+    Untold(Untold),
     #[error("there is no {what}; correct the request")]
     NotFound { what: String },
     #[error("every permission was found granted, and still {error}")]
@@ -165,19 +238,115 @@ named! {
     WrongBucket => "CheckInventory.WrongBucket",
     InvalidCsv => "CheckInventory.InvalidCsv",
     EncryptedManifest => "CheckInventory.EncryptedManifest",
+    Untold => "CheckInventory.Untold",
     NotFound => "CheckInventory.NotFound",
     StillForbidden => "CheckInventory.StillForbidden",
     Aws => "CheckInventory.Refused",
 }
 
-/// The list of objects, as far as it could be looked at.
+/// A list of objects, as far as it could be looked at.
 enum Look {
-    Whole { versions: bool, slices: Vec<SliceContent> },
+    Whole(List),
     Absent { missing: String, minutes: u32 },
     Forbidden { at: Option<ObjectAt>, error: AwsError },
 }
 
-/// Takes the step. `role` reads as the batch role, `work` is our own bucket.
+/// A list that is whole.
+enum List {
+    Inventory { columns: Schema, list: DataFiles },
+    Csv { versions: bool, etag: String },
+    Listing,
+}
+
+impl List {
+    fn has_versions(&self) -> bool {
+        match self {
+            Self::Inventory { columns, .. } => columns.has_versions(),
+            Self::Csv { versions, .. } => *versions,
+            Self::Listing => false,
+        }
+    }
+
+    /// Whether its rows tell a fact. What a CSV does not tell is looked up.
+    fn tells(&self, column: Column) -> bool {
+        match self {
+            Self::Inventory { columns, .. } => columns.tells(column),
+            Self::Csv { versions, .. } => match column {
+                Column::VersionId | Column::IsLatest | Column::IsDeleteMarker => *versions,
+                Column::Size | Column::StorageClass | Column::EncryptionStatus | Column::LastModifiedDate => true,
+            },
+            Self::Listing => match column {
+                Column::Size | Column::StorageClass | Column::LastModifiedDate => true,
+                Column::VersionId | Column::IsLatest | Column::IsDeleteMarker | Column::EncryptionStatus => {
+                    false
+                }
+            },
+        }
+    }
+
+    /// Rows there may be at most, as far as the list tells: a row takes 40 bytes of a compressed file
+    /// at the very least.
+    fn most_rows(&self) -> Option<u64> {
+        match self {
+            Self::Inventory { list, .. } => Some(list.bytes() / 40),
+            Self::Csv { .. } | Self::Listing => None,
+        }
+    }
+
+    fn slices(self, side: Side) -> Vec<SliceContent> {
+        match self {
+            Self::Inventory { list, .. } => {
+                let DataFiles { bucket, format, schema, files } = list;
+                let list = |files| DataFiles { bucket: bucket.clone(), format, schema: schema.clone(), files };
+                let shares = slices_of(files).into_iter();
+                shares.map(|files| SliceContent::Inventory { side, list: list(files) }).collect()
+            }
+            Self::Csv { etag, .. } => vec![SliceContent::Csv { etag }],
+            Self::Listing => vec![SliceContent::Listing { side }],
+        }
+    }
+}
+
+impl DataFiles {
+    fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+}
+
+/// The work of a transfer's workers: the slices, and the partitions that follow if there are any.
+struct Work {
+    slices: Vec<SliceContent>,
+    partitions: u32,
+}
+
+impl Work {
+    /// Lists that one worker can compare are compared by one; others are shared out first.
+    fn of(source: List, destination: Option<List>) -> Self {
+        let Some(destination) = destination else {
+            return Self { slices: source.slices(Side::Source), partitions: 0 };
+        };
+        let partitions = match destination.most_rows() {
+            Some(rows) => Partitions::for_rows(rows).count(),
+            None => LISTED_PARTITIONS,
+        };
+        match (source, destination) {
+            (List::Inventory { list: source, .. }, List::Inventory { list: destination, .. })
+                if partitions == 1
+                    && source.files.len() + destination.files.len() <= FILES_AT_ONCE
+                    && source.bytes() + destination.bytes() <= BYTES_AT_ONCE =>
+            {
+                Self { slices: vec![SliceContent::Comparison { source, destination }], partitions: 0 }
+            }
+            (source, destination) => {
+                let mut slices = source.slices(Side::Source);
+                slices.extend(destination.slices(Side::Destination));
+                Self { slices, partitions }
+            }
+        }
+    }
+}
+
+/// Takes the step. `role` reads as the batch role, `work` is our own bucket and the destination.
 ///
 /// # Errors
 /// See [`Error`].
@@ -204,15 +373,11 @@ pub async fn run(
             Err(Error::NameTaken { name: transfer.name.to_string(), owner })
         };
     }
-    let look = match &transfer.objects {
-        ObjectSource::Inventory(source) => look_at_inventory(source, &transfer, role).await?,
-        ObjectSource::Csv(source) => look_at_csv(source, &transfer, role).await?,
-        ObjectSource::Listing(source) => look_at_listing(source, &transfer, role).await?,
-    };
+    let looks = look_at_lists(&transfer, role, work).await?;
     let mut output =
         Output { status: Status::Ready, transfer, wait_seconds: 0, forbidden: None, absent_since: None };
-    match look {
-        Look::Forbidden { at, error } => {
+    match looks {
+        Looks::Forbidden { at, error } => {
             let forbidden = at.map(|at| ListObject { bucket: at.bucket, key: at.key });
             // Another object than the one that was asked for is asked for in its turn.
             if input.granted && forbidden == input.forbidden {
@@ -220,7 +385,7 @@ pub async fn run(
             }
             output = Output { status: Status::Forbidden, forbidden, ..output };
         }
-        Look::Absent { missing, minutes } => {
+        Looks::Absent { missing, minutes } => {
             let since = input.absent_since.unwrap_or(now);
             let waited = now.duration_since(since);
             if waited >= SignedDuration::from_mins(i64::from(minutes)) {
@@ -229,12 +394,64 @@ pub async fn run(
             let wait_seconds = if waited.as_mins() < QUICK_MINUTES { 60 } else { 600 };
             output = Output { status: Status::Absent, wait_seconds, absent_since: Some(since), ..output };
         }
-        Look::Whole { versions, slices } => {
-            output.transfer.versions = versions;
-            write_slices(&output.transfer, slices, work).await?;
+        Looks::Whole { source, destination } => {
+            output.transfer.versions = source.has_versions();
+            let work_of = Work::of(source, destination);
+            output.transfer.partitions = work_of.partitions;
+            write_work(&output.transfer, work_of, work).await?;
         }
     }
     Ok(output)
+}
+
+/// Both lists, or why one of them is not there.
+enum Looks {
+    Whole { source: List, destination: Option<List> },
+    Absent { missing: String, minutes: u32 },
+    Forbidden { at: Option<ObjectAt>, error: AwsError },
+}
+
+async fn look_at_lists(
+    transfer: &Transfer,
+    role: &impl ReadObjects,
+    work: &impl ReadObjects,
+) -> Result<Looks, Error> {
+    let source = match &transfer.objects {
+        ObjectSource::Inventory(source) => {
+            look_at_inventory(source, &transfer.source.bucket, role).await?
+        }
+        ObjectSource::Csv(source) => look_at_csv(source, transfer, role).await?,
+        ObjectSource::Listing(source) => {
+            look_at_listing(&transfer.source.bucket, &source.prefix, role).await?
+        }
+    };
+    let source = match source {
+        Look::Whole(list) => list,
+        Look::Absent { missing, minutes } => return Ok(Looks::Absent { missing, minutes }),
+        Look::Forbidden { at, error } => return Ok(Looks::Forbidden { at, error }),
+    };
+    for column in Selector::new(&transfer.select).needs() {
+        if !source.tells(*column) {
+            return Err(Error::Untold(Untold(*column)));
+        }
+    }
+    let Some(comparison) = transfer.select.comparison() else {
+        return Ok(Looks::Whole { source, destination: None });
+    };
+    let Destination { bucket, .. } = &transfer.destination;
+    let destination = match comparison.inventory {
+        Some(inventory) => look_at_inventory(inventory, bucket, role).await?,
+        None => look_at_listing(bucket, &transfer.destination.folder(), work).await?,
+    };
+    match destination {
+        Look::Whole(destination) => Ok(Looks::Whole { source, destination: Some(destination) }),
+        Look::Absent { missing, minutes } => Ok(Looks::Absent { missing, minutes }),
+        // A listing of the destination is our own account's to allow.
+        Look::Forbidden { at: None, error } => {
+            Err(Error::Aws { doing: format!("list bucket {bucket}"), error })
+        }
+        Look::Forbidden { at, error } => Ok(Looks::Forbidden { at, error }),
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -265,7 +482,7 @@ async fn other_owner(
 
 async fn look_at_inventory(
     source: &InventorySource,
-    transfer: &Transfer,
+    listed: &BucketName,
     role: &impl ReadObjects,
 ) -> Result<Look, Error> {
     let at = ObjectAt::new(&source.bucket, source.manifest_key.clone());
@@ -284,14 +501,14 @@ async fn look_at_inventory(
         }
     }
     let manifest = InventoryManifest::read(&source.manifest_key, &read[0], &read[1])?;
-    if manifest.source_bucket != transfer.source.bucket {
+    if manifest.source_bucket != *listed {
         return Err(Error::WrongBucket {
             at: at.to_string(),
             found: manifest.source_bucket,
-            expected: transfer.source.bucket.clone(),
+            expected: listed.clone(),
         });
     }
-    let columns = Columns::read(&manifest.file_schema)?;
+    let columns = Schema::read(manifest.file_format, &manifest.file_schema)?;
     let Some(bucket) = manifest.data_bucket() else {
         return Ok(absent(&at));
     };
@@ -317,12 +534,8 @@ async fn look_at_inventory(
             Err(error) => return Err(Error::Aws { doing: format!("look at {at}"), error }),
         }
     }
-    let schema = manifest.file_schema;
-    let slices = slices_of(manifest.files)
-        .into_iter()
-        .map(|files| SliceContent::Inventory { bucket: bucket.clone(), schema: schema.clone(), files })
-        .collect();
-    Ok(Look::Whole { versions: columns.has_versions(), slices })
+    let InventoryManifest { file_format: format, file_schema: schema, files, .. } = manifest;
+    Ok(Look::Whole(List::Inventory { columns, list: DataFiles { bucket, format, schema, files } }))
 }
 
 fn checksum_key(manifest: &ObjectKey) -> Result<ObjectKey, InvalidRequest> {
@@ -388,32 +601,40 @@ async fn look_at_csv(
         manifest.push(&chunk, &mut |_| {}).map_err(invalid)?;
     }
     let versions = manifest.finish(&mut |_| {}).map_err(invalid)?;
-    Ok(Look::Whole { versions, slices: vec![SliceContent::Csv { etag: facts.etag }] })
+    Ok(Look::Whole(List::Csv { versions, etag: facts.etag }))
 }
 
 async fn look_at_listing(
-    source: &ListingSource,
-    transfer: &Transfer,
-    role: &impl ReadObjects,
+    bucket: &BucketName,
+    prefix: &str,
+    store: &impl ReadObjects,
 ) -> Result<Look, Error> {
-    let bucket = &transfer.source.bucket;
-    match role.list(bucket, &source.prefix, None).await {
-        Ok(_) => Ok(Look::Whole { versions: false, slices: vec![SliceContent::Listing] }),
+    match store.list(bucket, prefix, None).await {
+        Ok(_) => Ok(Look::Whole(List::Listing)),
         Err(error @ AwsError::Forbidden(_)) => Ok(Look::Forbidden { at: None, error }),
         Err(AwsError::NotFound(_)) => Err(Error::NotFound { what: format!("bucket {bucket}") }),
         Err(error) => Err(Error::Aws { doing: format!("list bucket {bucket}"), error }),
     }
 }
 
-async fn write_slices(
-    transfer: &Transfer,
-    contents: Vec<SliceContent>,
-    work: &impl WriteObjects,
-) -> Result<(), Error> {
-    let at = ObjectAt::new(&transfer.work_bucket, Layout::of(&transfer.name).slices());
-    let slices: Vec<Slice> = (0..).zip(contents).map(|(index, content)| Slice { index, content }).collect();
-    let bytes = serde_json::to_vec(&slices).unwrap_or_default();
-    work.write(&at, bytes, "application/json")
+async fn write_work(transfer: &Transfer, work_of: Work, work: &impl WriteObjects) -> Result<(), Error> {
+    let layout = Layout::of(&transfer.name);
+    let Work { slices, partitions } = work_of;
+    let first = u32::try_from(slices.len()).unwrap_or(u32::MAX);
+    let slices: Vec<Slice> = (0..).zip(slices).map(|(index, content)| Slice { index, content }).collect();
+    write_slices(&ObjectAt::new(&transfer.work_bucket, layout.slices()), &slices, work).await?;
+    if partitions > 0 {
+        let partitions: Vec<Slice> = (0..partitions)
+            .map(|number| Slice { index: first + number, content: SliceContent::Partition { number } })
+            .collect();
+        write_slices(&ObjectAt::new(&transfer.work_bucket, layout.partitions()), &partitions, work).await?;
+    }
+    Ok(())
+}
+
+async fn write_slices(at: &ObjectAt, slices: &[Slice], work: &impl WriteObjects) -> Result<(), Error> {
+    let bytes = serde_json::to_vec(slices).unwrap_or_default();
+    work.write(at, bytes, "application/json")
         .await
         .map(|_| ())
         .map_err(|error| Error::Aws { doing: format!("write {at}"), error })

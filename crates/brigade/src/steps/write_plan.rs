@@ -76,9 +76,15 @@ named! {
 pub async fn run(input: Input, work: &(impl ReadObjects + WriteObjects)) -> Result<Output, Error> {
     let transfer = &input.transfer;
     let layout = Layout::of(&transfer.name);
-    let slices: Vec<Slice> = read_json(&ObjectAt::new(&transfer.work_bucket, layout.slices()), work).await?;
+    let mut slices: Vec<Slice> =
+        read_json(&ObjectAt::new(&transfer.work_bucket, layout.slices()), work).await?;
+    if transfer.partitions > 0 {
+        let at = ObjectAt::new(&transfer.work_bucket, layout.partitions());
+        slices.extend::<Vec<Slice>>(read_json(&at, work).await?);
+    }
     let mut tally = whole_tally(transfer, slices.len(), work).await?;
     let parts = std::mem::take(&mut tally.parts);
+    tally.partitions.clear();
     tally.lists.values_mut().for_each(|keys| keys.sort());
     let manifests = write_manifests(transfer, parts, work).await?;
     let canary = write_canary(transfer, &tally, work).await?;

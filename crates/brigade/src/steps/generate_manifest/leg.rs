@@ -3,15 +3,18 @@
 //! Rows are taken without waiting; what is full is written by [`Leg::flush`], so that memory is
 //! bounded by a few parts whatever the number of rows.
 
+use crate::compare::PartitionFile;
 use crate::id::{BucketName, ObjectKey};
+use crate::inventory::InventoryFile;
 use crate::layout::Layout;
 use crate::listed::Listed;
 use crate::manifest::{PartWriter, list_row};
 use crate::ports::{ObjectAt, WriteObjects};
 use crate::request::Split;
 use crate::route::{Route, Turn, Way, route};
+use crate::steps::check_inventory::Side;
 use crate::steps::generate_manifest::{Error, LegTally};
-use crate::tally::{Count, Counter, List, Part};
+use crate::tally::{Count, Counter, List, Part, PartitionPart};
 use crate::transfer::Transfer;
 
 /// Bytes after which a list is closed.
@@ -68,15 +71,15 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
         match route {
             Route::Manifest(way) => self.add(row, way),
             Route::Skip(reason) => {
-                self.note(List::Skipped, &list_row(row, &reason.to_string()));
+                self.note(List::Skipped, row, &reason.to_string());
                 Ok(())
             }
             Route::Unselected(_) => Ok(()),
         }
     }
 
-    /// Adds a row to a list.
-    pub(super) fn note(&mut self, list: List, row: &str) {
+    /// Adds a row to a list, with a remark.
+    pub(super) fn note(&mut self, list: List, row: &Listed<'_>, remark: &str) {
         let at = match self.lists.iter().position(|(open, _)| *open == list) {
             Some(at) => at,
             None => {
@@ -84,7 +87,7 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
                 self.lists.len() - 1
             }
         };
-        self.lists[at].1.push_str(row);
+        self.lists[at].1.push_str(&list_row(row, remark));
         if self.lists[at].1.len() >= LIST_BYTES {
             self.close_list(at);
         }
@@ -97,7 +100,7 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
         let at = match self.open.iter().position(fits) {
             Some(at) => at,
             None => {
-                let bucket = row.bucket.parse().map_err(|_| Error::unknown_bucket(row, self.transfer))?;
+                let bucket = row.bucket.parse().map_err(|_| Error::foreign(row, self.transfer.source.bucket.as_str()))?;
                 self.open.push(OpenPart {
                     bucket,
                     way,
@@ -151,6 +154,16 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
         let key = Layout::of(&self.transfer.name).list_part(*list, number);
         self.counter.tally().lists.entry(*list).or_default().push(key.to_string());
         self.full.push((key, std::mem::take(rows).into_bytes(), "text/csv"));
+    }
+
+    /// Takes a file of a partition.
+    pub(super) fn put_partition(&mut self, side: Side, file: PartitionFile) {
+        let number = [self.slice, self.leg, self.parts];
+        self.parts += 1;
+        let key = Layout::of(&self.transfer.name).partition_part(file.partition, side, number);
+        let listed = InventoryFile::of(key.clone(), &file.bytes);
+        self.counter.tally().partitions.push(PartitionPart { partition: file.partition, side, file: listed });
+        self.full.push((key, file.bytes, "application/gzip"));
     }
 
     /// Writes what is full.

@@ -1,29 +1,35 @@
-//! `GenerateManifest`: one worker turns one slice of the list into parts of manifests, lists what it
-//! skips, and counts everything it saw.
+//! `GenerateManifest` and `CompareLists`: one worker turns one slice of the list into parts of
+//! manifests, lists what it puts in none, and counts everything it saw.
 //!
-//! Invariants: memory does not grow with the slice; running a leg again writes the same keys
-//! again; the tally, written last, names the parts that count.
+//! A transfer that compares its list with the destination's has two rounds: workers first share both
+//! lists out among partitions, by the key that an object has at the destination, and then compare
+//! partition by partition. Lists that one worker can compare alone need only that one.
+//!
+//! Invariants: memory does not grow with the slice, but for what is remembered of a partition of the
+//! destination; running a leg again writes the same keys again; the tally, written last, names the
+//! parts that count.
 
-use futures_util::{StreamExt, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::{Columns, DamagedFile, DataFile, Entry, InvalidInventory, InventoryFile};
+use crate::inventory::{DamagedFile, InvalidInventory};
 use crate::listed::Listed;
-use crate::manifest::{CsvManifest, InvalidCsv};
-use crate::ports::{AwsError, Body, ObjectAt, ReadObjects, WriteObjects};
-use crate::request::ObjectSource;
-use crate::route::{Route, SkipReason, SourceObject, Unselected};
-use crate::steps::check_inventory::{Slice, SliceContent};
+use crate::listing;
+use crate::manifest::InvalidCsv;
+use crate::ports::{AwsError, ReadObjects, Scratch, WriteObjects};
+use crate::select::Untold;
+use crate::steps::check_inventory::{Side, Slice, SliceContent};
+use crate::steps::generate_manifest::sink::Sink;
 use crate::tally::Tally;
 use crate::transfer::Transfer;
 
+mod comparison;
+mod csv;
 mod leg;
+mod lists;
+mod sink;
 
 use leg::Leg;
-
-/// HEAD requests in flight while a CSV's objects are looked up.
-const HEADS_IN_FLIGHT: usize = 32;
 
 /// A slice, and where its last leg stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,9 +50,9 @@ pub struct Input {
 pub struct Cursor {
     /// The leg's number, from 0.
     pub leg: u32,
-    /// The last key of a listing that is done.
+    /// What is left of a listing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
+    pub listing: Option<listing::Cursor>,
     /// Rows of a CSV that are done.
     #[serde(default)]
     pub rows: u64,
@@ -84,15 +90,25 @@ pub enum Error {
     DamagedFile(#[from] DamagedFile),
     #[error("{0}")]
     InvalidInventory(#[from] InvalidInventory),
-    #[error("{key} lists an object of bucket {found:?}, but its manifest.json says {expected}")]
+    #[error("an object of bucket {found:?} is listed ({key}), but the list is one of {expected}")]
     MixedBuckets { key: String, found: String, expected: String },
     #[error("{at} changed after it was checked; start again under another name")]
     Changed { at: String },
     #[error("{at}: {problem}")]
     InvalidCsv { at: String, problem: InvalidCsv },
+    #[error("{key} can't be judged: {untold}")]
+    Untold { key: String, untold: Untold },
+    #[error(
+        "there is no room for {bytes} bytes of {key} in the function's temporary storage ({problem}); give generate-manifest more EphemeralStorage"
+    )]
+    NoScratch { key: String, bytes: u64, problem: String },
+    #[error("{at} is unreadable: {problem}")]
+    Unreadable { at: String, problem: String },
     #[error("could not {doing}: {error}")]
     Aws { doing: String, error: AwsError },
 }
+
+reads_back!();
 
 named! {
     DamagedFile => "GenerateManifest.DamagedFile",
@@ -100,206 +116,63 @@ named! {
     MixedBuckets => "GenerateManifest.MixedBuckets",
     Changed => "GenerateManifest.Changed",
     InvalidCsv => "GenerateManifest.InvalidCsv",
+    Untold => "GenerateManifest.Untold",
+    NoScratch => "GenerateManifest.NoScratch",
+    Unreadable => "GenerateManifest.Unreadable",
     Aws => "GenerateManifest.Refused",
 }
 
 impl Error {
-    fn unknown_bucket(row: &Listed<'_>, transfer: &Transfer) -> Self {
+    fn foreign(row: &Listed<'_>, expected: &str) -> Self {
         Self::MixedBuckets {
             key: row.key.to_owned(),
             found: row.bucket.to_owned(),
-            expected: transfer.source.bucket.to_string(),
+            expected: expected.to_owned(),
         }
     }
 }
 
-/// Takes the step. `role` reads as the batch role, `work` is our own bucket, `has_time` says
-/// whether another page may be begun.
+/// Takes the step. `role` reads as the batch role, `work` is our own bucket and the destination,
+/// `scratch` holds files that are read from their end, `has_time` says whether another page may be
+/// begun.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn run(
     input: Input,
     role: &impl ReadObjects,
-    work: &impl WriteObjects,
+    work: &(impl ReadObjects + WriteObjects),
+    scratch: &impl Scratch,
     has_time: impl Fn() -> bool + Send,
 ) -> Result<Output, Error> {
     let Input { transfer, slice, cursor } = &input;
-    let mut leg = Leg::new(transfer, slice.index, cursor.leg, work);
+    let leg = Leg::new(transfer, slice.index, cursor.leg, work);
+    let mut sink = Sink::new(leg, slice.content.side());
     let next = match &slice.content {
-        SliceContent::Inventory { bucket, schema, files } => {
-            let columns = Columns::read(schema)?;
-            for file in files {
-                let at = ObjectAt::new(bucket, file.key.clone());
-                read_data_file(&at, file, &columns, role, &mut leg).await?;
-            }
+        SliceContent::Inventory { list, .. } => {
+            lists::read(list, role, scratch, &mut sink).await?;
             None
         }
-        SliceContent::Listing => list(cursor, role, has_time, &mut leg).await?,
-        SliceContent::Csv { etag } => read_csv(cursor, etag, role, has_time, &mut leg).await?,
+        SliceContent::Listing { side: Side::Source } => {
+            lists::list_source(cursor, role, has_time, &mut sink).await?
+        }
+        SliceContent::Listing { side: Side::Destination } => {
+            lists::list_destination(cursor, work, has_time, &mut sink).await?
+        }
+        SliceContent::Csv { etag } => csv::read(cursor, etag, role, has_time, &mut sink).await?,
+        SliceContent::Comparison { source, destination } => {
+            comparison::run([source, destination], role, scratch, &mut sink).await?;
+            None
+        }
+        SliceContent::Partition { number } => {
+            let [source, destination] = &comparison::partition(transfer, *number, work).await?;
+            comparison::run([source, destination], work, scratch, &mut sink).await?;
+            None
+        }
     };
-    leg.finish(next.is_none()).await?;
+    sink.finish(next.is_none()).await?;
     Ok(match next {
         None => Output { done: true, cursor: cursor.clone() },
         Some(cursor) => Output { done: false, cursor },
     })
-}
-
-async fn read_data_file<W: WriteObjects>(
-    at: &ObjectAt,
-    file: &InventoryFile,
-    columns: &Columns,
-    role: &impl ReadObjects,
-    leg: &mut Leg<'_, W>,
-) -> Result<(), Error> {
-    let refused = |error| Error::Aws { doing: format!("read {at}"), error };
-    let mut body = role.read(at, None).await.map_err(refused)?;
-    let mut reader = DataFile::new(file, columns);
-    let mut entries = Vec::new();
-    while let Some(chunk) = body.chunk().await.map_err(refused)? {
-        reader.push(&chunk, &mut |entry| entries.push(entry))?;
-        take_entries(file, &mut entries, leg)?;
-        leg.flush().await?;
-    }
-    reader.finish(&mut |entry| entries.push(entry))?;
-    take_entries(file, &mut entries, leg)?;
-    leg.flush().await
-}
-
-fn take_entries<W: WriteObjects>(
-    file: &InventoryFile,
-    entries: &mut Vec<Entry>,
-    leg: &mut Leg<'_, W>,
-) -> Result<(), Error> {
-    let expected = leg.transfer.source.bucket.as_str();
-    for entry in entries.drain(..) {
-        if entry.bucket != expected {
-            return Err(Error::MixedBuckets {
-                key: file.key.to_string(),
-                found: entry.bucket,
-                expected: expected.to_owned(),
-            });
-        }
-        let row = Listed { latest: entry.latest, ..entry.object.listed(expected) };
-        if entry.delete_marker {
-            leg.take(&row, Route::Unselected(Unselected::DeleteMarker))?;
-        } else if entry.latest {
-            leg.take_selected(&row)?;
-        } else {
-            leg.take(&row, Route::Unselected(Unselected::Noncurrent))?;
-        }
-    }
-    Ok(())
-}
-
-async fn list<W: WriteObjects>(
-    cursor: &Cursor,
-    role: &impl ReadObjects,
-    has_time: impl Fn() -> bool,
-    leg: &mut Leg<'_, W>,
-) -> Result<Option<Cursor>, Error> {
-    let prefix = match &leg.transfer.objects {
-        ObjectSource::Listing(listing) => listing.prefix.clone(),
-        ObjectSource::Inventory(_) | ObjectSource::Csv(_) => String::new(),
-    };
-    let bucket = leg.transfer.source.bucket.clone();
-    let mut after = cursor.after.clone();
-    loop {
-        let page = role
-            .list(&bucket, &prefix, after.as_deref())
-            .await
-            .map_err(|error| Error::Aws { doing: format!("list bucket {bucket}"), error })?;
-        after = page.objects.last().map(|last| last.object.key.to_string()).or(after);
-        for object in page.objects {
-            leg.take_selected(&object.listed(bucket.as_str()))?;
-        }
-        leg.flush().await?;
-        if !page.more {
-            return Ok(None);
-        }
-        if !has_time() {
-            return Ok(Some(Cursor { leg: cursor.leg + 1, after, rows: 0 }));
-        }
-    }
-}
-
-async fn read_csv<W: WriteObjects>(
-    cursor: &Cursor,
-    etag: &str,
-    role: &impl ReadObjects,
-    has_time: impl Fn() -> bool,
-    leg: &mut Leg<'_, W>,
-) -> Result<Option<Cursor>, Error> {
-    let ObjectSource::Csv(source) = &leg.transfer.objects else {
-        return Ok(None);
-    };
-    let at = ObjectAt::new(&source.bucket, source.key.clone());
-    let refused = |error| Error::Aws { doing: format!("read {at}"), error };
-    let invalid = |problem| Error::InvalidCsv { at: at.to_string(), problem };
-    let mut body = role.read(&at, Some(etag)).await.map_err(|error| match error {
-        AwsError::Conflict(_) => Error::Changed { at: at.to_string() },
-        error => refused(error),
-    })?;
-    let mut manifest = CsvManifest::new(leg.transfer.source.bucket.clone());
-    let mut rows = 0;
-    let mut objects = Vec::new();
-    let mut from = |object, objects: &mut Vec<SourceObject>| {
-        rows += 1;
-        if rows > cursor.rows {
-            objects.push(object);
-        }
-        rows
-    };
-    let mut done = cursor.rows;
-    while let Some(chunk) = body.chunk().await.map_err(refused)? {
-        manifest.push(&chunk, &mut |object| done = from(object, &mut objects).max(done)).map_err(invalid)?;
-        take_looked_up(&mut objects, role, leg).await?;
-        if done > cursor.rows && !has_time() {
-            return Ok(Some(Cursor { leg: cursor.leg + 1, after: None, rows: done }));
-        }
-    }
-    manifest.finish(&mut |object| done = from(object, &mut objects).max(done)).map_err(invalid)?;
-    take_looked_up(&mut objects, role, leg).await?;
-    Ok(None)
-}
-
-/// A CSV names objects without their sizes and classes, so each is looked up.
-async fn take_looked_up<W: WriteObjects>(
-    objects: &mut Vec<SourceObject>,
-    role: &impl ReadObjects,
-    leg: &mut Leg<'_, W>,
-) -> Result<(), Error> {
-    let bucket = leg.transfer.source.bucket.clone();
-    let mut looked_up = stream::iter(std::mem::take(objects))
-        .map(|object| {
-            let at =
-                ObjectAt { bucket: bucket.clone(), key: object.key.clone(), version: object.version.clone() };
-            async move { (role.head(&at).await, at, object) }
-        })
-        .buffered(HEADS_IN_FLIGHT);
-    while let Some((facts, at, mut object)) = looked_up.next().await {
-        match facts {
-            Ok(facts) => {
-                object.size = Some(facts.size);
-                object.storage_class = facts.storage_class;
-                object.archived = facts.archived;
-                object.encryption = facts.encryption;
-                if let Some(key) = facts.kms_key {
-                    leg.counter.note_key(key);
-                }
-                leg.take_selected(&object.listed(bucket.as_str()))?;
-            }
-            Err(AwsError::NotFound(_)) => {
-                leg.take(&object.listed(bucket.as_str()), Route::Skip(SkipReason::Missing))?;
-            }
-            // Whether the job may read it is for the permission gate, and its own report, to say. So
-            // is what a HEAD refuses without a word: SSE-C, or a version id that S3 never gave.
-            Err(AwsError::Forbidden(_) | AwsError::Refused(_)) => {
-                leg.take_selected(&object.listed(bucket.as_str()))?;
-            }
-            Err(error) => return Err(Error::Aws { doing: format!("look at {at}"), error }),
-        }
-        leg.flush().await?;
-    }
-    Ok(())
 }

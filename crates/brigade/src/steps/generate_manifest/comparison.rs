@@ -1,0 +1,105 @@
+//! Comparing a source list with the destination's, both of them sets of data files.
+
+use std::future::Future;
+
+use crate::compare::{PartitionWriter, SnapshotBuilder};
+use crate::inventory::FileFormat;
+use crate::layout::Layout;
+use crate::listed::Listed;
+use crate::ports::{AwsError, ObjectAt, PageObject, ReadObjects, Scratch, WriteObjects};
+use crate::steps::check_inventory::{DataFiles, Side};
+use crate::steps::generate_manifest::lists::{self, TakeRows};
+use crate::steps::generate_manifest::sink::Sink;
+use crate::steps::generate_manifest::{Error, LegTally};
+use crate::steps::read_json;
+use crate::transfer::Transfer;
+
+/// Remembers the destination's rows, then compares the source's with them; if the transfer asks for
+/// it, the destination's rows are read again to list those that the source lacks.
+pub(super) async fn run<W: WriteObjects>(
+    [source, destination]: [&DataFiles; 2],
+    store: &impl ReadObjects,
+    scratch: &impl Scratch,
+    sink: &mut Sink<'_, W>,
+) -> Result<(), Error> {
+    let transfer = sink.leg.transfer;
+    let Some(comparison) = transfer.select.comparison() else { return Ok(()) };
+    let mut known = Known {
+        bucket: transfer.destination.bucket.as_str(),
+        snapshot: SnapshotBuilder::new(comparison.rule),
+    };
+    lists::read(destination, store, scratch, &mut known).await?;
+    sink.compare_with(known.snapshot.freeze());
+    lists::read(source, store, scratch, sink).await?;
+    if comparison.lists_extra {
+        lists::read(destination, store, scratch, &mut Extra(sink)).await?;
+    }
+    Ok(())
+}
+
+/// Remembers what the destination holds.
+struct Known<'a> {
+    bucket: &'a str,
+    snapshot: SnapshotBuilder,
+}
+
+impl TakeRows for Known<'_> {
+    fn take(&mut self, row: &Listed<'_>) -> Result<(), Error> {
+        if row.bucket != self.bucket {
+            return Err(Error::foreign(row, self.bucket));
+        }
+        if row.latest && !row.delete_marker {
+            self.snapshot.insert(row);
+        }
+        Ok(())
+    }
+}
+
+/// Notes what only the destination holds.
+struct Extra<'a, 'b, W>(&'a mut Sink<'b, W>);
+
+impl<W: WriteObjects> TakeRows for Extra<'_, '_, W> {
+    fn take(&mut self, row: &Listed<'_>) -> Result<(), Error> {
+        self.0.note_extra(row);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> impl Future<Output = Result<(), Error>> + Send {
+        self.0.flush()
+    }
+}
+
+/// The files of a partition, of the source and of the destination, as the workers before left them.
+pub(super) async fn partition(
+    transfer: &Transfer,
+    number: u32,
+    work: &impl ReadObjects,
+) -> Result<[DataFiles; 2], Error> {
+    let mut lists = [(); 2].map(|()| DataFiles {
+        bucket: transfer.work_bucket.clone(),
+        format: FileFormat::Csv,
+        schema: PartitionWriter::schema_of(transfer.versions).to_owned(),
+        files: Vec::new(),
+    });
+    let folder = Layout::of(&transfer.name).tallies();
+    let mut after = None;
+    loop {
+        let page = work
+            .list(&transfer.work_bucket, folder.as_str(), after.as_deref())
+            .await
+            .map_err(|error| Error::Aws { doing: format!("list {folder}"), error })?;
+        after = page.objects.last().map(|last| last.object.key.to_string());
+        for PageObject { object, .. } in page.objects {
+            let leg: LegTally = read_json(&ObjectAt::new(&transfer.work_bucket, object.key), work).await?;
+            for part in leg.tally.partitions.into_iter().filter(|part| part.partition == number) {
+                match part.side {
+                    Side::Source => lists[0].files.push(part.file),
+                    Side::Destination => lists[1].files.push(part.file),
+                }
+            }
+        }
+        if !page.more {
+            return Ok(lists);
+        }
+    }
+}

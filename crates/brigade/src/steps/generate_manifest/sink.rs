@@ -1,0 +1,156 @@
+//! Where rows go: selected, compared if the transfer compares, and into the leg's output.
+
+use crate::compare::{Decision, Partitions, PartitionWriter, Snapshot};
+use crate::inventory::InventoryFile;
+use crate::layout::Layout;
+use crate::listed::Listed;
+use crate::ports::WriteObjects;
+use crate::route::Route;
+use crate::select::{Selector, Unselected, Untold, Verdict, Versions};
+use crate::steps::check_inventory::Side;
+use crate::steps::generate_manifest::Error;
+use crate::steps::generate_manifest::leg::Leg;
+use crate::tally::{List, PartitionPart};
+
+/// Takes the rows of a slice.
+pub(super) struct Sink<'a, W> {
+    pub(super) leg: Leg<'a, W>,
+    pub(super) selector: Selector,
+    side: Side,
+    then: Then,
+    destination_key: String,
+}
+
+/// What becomes of a selected row.
+enum Then {
+    /// It is routed.
+    Route,
+    /// It is routed if the destination lacks it.
+    Compare(Box<Snapshot>),
+    /// It is shared out, to be compared later.
+    Partition(PartitionWriter),
+}
+
+impl<'a, W: WriteObjects> Sink<'a, W> {
+    /// A sink for the rows of one side, or of both if they are compared at once.
+    pub(super) fn new(leg: Leg<'a, W>, side: Option<Side>) -> Self {
+        let transfer = leg.transfer;
+        let then = match (side, Partitions::new(transfer.partitions)) {
+            (Some(_), Some(partitions)) => {
+                Then::Partition(PartitionWriter::new(partitions, transfer.versions))
+            }
+            _ => Then::Route,
+        };
+        let selector = Selector::new(&transfer.select);
+        Self { leg, selector, side: side.unwrap_or_default(), then, destination_key: String::new() }
+    }
+
+    /// From now on selected rows are compared with what the destination holds.
+    pub(super) fn compare_with(&mut self, snapshot: Snapshot) {
+        self.then = Then::Compare(Box::new(snapshot));
+    }
+
+    /// The snapshot that rows were compared with.
+    pub(super) fn snapshot(&self) -> Option<&Snapshot> {
+        match &self.then {
+            Then::Compare(snapshot) => Some(snapshot),
+            Then::Route | Then::Partition(_) => None,
+        }
+    }
+
+    /// Takes a row.
+    pub(super) fn take(&mut self, row: &Listed<'_>) -> Result<(), Error> {
+        match self.side {
+            Side::Source => self.take_source(row),
+            Side::Destination => self.take_destination(row),
+        }
+    }
+
+    fn take_source(&mut self, row: &Listed<'_>) -> Result<(), Error> {
+        let transfer = self.leg.transfer;
+        if row.bucket != transfer.source.bucket.as_str() {
+            return Err(Error::foreign(row, transfer.source.bucket.as_str()));
+        }
+        match self.selector.verdict(row) {
+            Verdict::Selected => {}
+            Verdict::Unselected(reason) => {
+                if reason == Unselected::DeleteMarker && transfer.select.versions == Versions::All {
+                    self.leg.note(List::DeleteMarkers, row, if row.latest { "current" } else { "noncurrent" });
+                }
+                return self.leg.take(row, Route::Unselected(reason));
+            }
+            Verdict::Unknown(column) => {
+                return Err(Error::Untold { key: row.key.to_owned(), untold: Untold(column) });
+            }
+        }
+        let decision = match &mut self.then {
+            Then::Route => return self.leg.take_selected(row),
+            Then::Compare(snapshot) => {
+                transfer.destination.write_key(row.key, &mut self.destination_key);
+                snapshot.decide(row, &self.destination_key)
+            }
+            Then::Partition(writer) => {
+                transfer.destination.write_key(row.key, &mut self.destination_key);
+                return push(writer, row, &self.destination_key);
+            }
+        };
+        match decision {
+            Decision::Copy(_) => self.leg.take_selected(row),
+            Decision::Unchanged => self.leg.take(row, Route::Unselected(Unselected::Unchanged)),
+            Decision::Present => self.leg.take(row, Route::Unselected(Unselected::Present)),
+            Decision::Folder => self.leg.take(row, Route::Unselected(Unselected::Folder)),
+        }
+    }
+
+    fn take_destination(&mut self, row: &Listed<'_>) -> Result<(), Error> {
+        let expected = self.leg.transfer.destination.bucket.as_str();
+        if row.bucket != expected {
+            return Err(Error::foreign(row, expected));
+        }
+        match &mut self.then {
+            Then::Partition(writer) if row.latest && !row.delete_marker => push(writer, row, row.key),
+            Then::Partition(_) | Then::Route | Then::Compare(_) => Ok(()),
+        }
+    }
+
+    /// Notes a row of the destination that no selected row of the source met, if it is one that the
+    /// selection's keys would take.
+    pub(super) fn note_extra(&mut self, row: &Listed<'_>) {
+        let Some(snapshot) = self.snapshot() else { return };
+        let folder = self.leg.transfer.destination.folder();
+        let taken = row.key.strip_prefix(folder.as_str()).is_some_and(|key| self.selector.takes_key(key));
+        if taken && row.latest && !row.delete_marker && snapshot.is_extra(row) {
+            self.leg.note(List::Extra, row, "not at the source");
+        }
+    }
+
+    /// Writes what is full.
+    pub(super) async fn flush(&mut self) -> Result<(), Error> {
+        while let Then::Partition(writer) = &mut self.then
+            && let Some(file) = writer.take_full().map_err(|error| packing(&error))?
+        {
+            self.leg.put_partition(self.side, file);
+            self.leg.flush().await?;
+        }
+        self.leg.flush().await
+    }
+
+    /// Writes what is left, and the counts after it.
+    pub(super) async fn finish(mut self, last: bool) -> Result<(), Error> {
+        if let Then::Partition(writer) = std::mem::replace(&mut self.then, Then::Route) {
+            for file in writer.finish() {
+                self.leg.put_partition(self.side, file.map_err(|error| packing(&error))?);
+                self.leg.flush().await?;
+            }
+        }
+        self.leg.finish(last).await
+    }
+}
+
+fn push(writer: &mut PartitionWriter, row: &Listed<'_>, destination_key: &str) -> Result<(), Error> {
+    writer.push(row, destination_key).map_err(|error| packing(&error))
+}
+
+fn packing(error: &std::io::Error) -> Error {
+    Error::Unreadable { at: "a partition".to_owned(), problem: error.to_string() }
+}
