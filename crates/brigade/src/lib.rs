@@ -27,6 +27,7 @@ pub mod ports;
 pub mod report;
 pub mod request;
 pub mod route;
+pub mod select;
 pub mod steps;
 pub mod tally;
 pub mod transfer;
