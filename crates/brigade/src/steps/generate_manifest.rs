@@ -8,9 +8,11 @@ use futures_util::{StreamExt, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::{Columns, DamagedFile, DataFile, Entry, InvalidInventory, InventoryFile};
+use crate::id::VersionId;
+use crate::inventory::{Columns, DamagedFile, DataFile, InvalidInventory, InventoryFile};
 use crate::layout::Layout;
-use crate::manifest::{CsvManifest, InvalidCsv, PartWriter, skipped_row};
+use crate::listed::Listed;
+use crate::manifest::{Compression, CsvManifest, InvalidCsv, PartWriter, skipped_row};
 use crate::ports::{AwsError, Body, ObjectAt, ReadObjects, WriteObjects};
 use crate::request::ObjectSource;
 use crate::route::{Route, SkipReason, SourceObject, Unselected, route};
@@ -145,10 +147,10 @@ async fn read_data_file<W: WriteObjects>(
     let mut reader = DataFile::new(file, columns);
     let mut entries = Vec::new();
     while let Some(chunk) = body.chunk().await.map_err(refused)? {
-        reader.push(&chunk, &mut |entry| entries.push(entry))?;
+        reader.push(&chunk, &mut |listed| Entry::keep(listed, &mut entries))?;
         leg.take_entries(file, &mut entries).await?;
     }
-    reader.finish(&mut |entry| entries.push(entry))?;
+    reader.finish(&mut |listed| Entry::keep(listed, &mut entries))?;
     leg.take_entries(file, &mut entries).await
 }
 
@@ -255,6 +257,24 @@ async fn take_looked_up<W: WriteObjects>(
     Ok(())
 }
 
+/// One row of a report, kept until its chunk is read.
+struct Entry {
+    bucket: String,
+    latest: bool,
+    delete_marker: bool,
+    object: SourceObject,
+}
+
+impl Entry {
+    fn keep(listed: &Listed<'_>, entries: &mut Vec<Self>) -> Result<(), DamagedFile> {
+        if let Some(object) = listed.to_object() {
+            let &Listed { latest, delete_marker, .. } = listed;
+            entries.push(Self { bucket: listed.bucket.to_owned(), latest, delete_marker, object });
+        }
+        Ok(())
+    }
+}
+
 /// The parts and counts of one invocation.
 struct Leg<'a, W> {
     transfer: &'a Transfer,
@@ -273,7 +293,7 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
             slice,
             leg,
             work,
-            part: PartWriter::default(),
+            part: PartWriter::new(Compression::Gzip),
             skipped: String::new(),
             tally: Tally::default(),
         }
@@ -307,7 +327,11 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
     async fn take(&mut self, object: SourceObject, route: Route) -> Result<(), Error> {
         self.tally.count(&object, route);
         match route {
-            Route::Copy => self.part.push(&self.transfer.source.bucket, &object, self.transfer.versions),
+            Route::Copy => {
+                let version = object.version.as_ref().map_or("null", VersionId::as_str);
+                let version = self.transfer.versions.then_some(version);
+                self.part.push(&self.transfer.source.bucket, object.key.as_str(), version);
+            }
             Route::Skip(reason) => {
                 self.skipped.push_str(&skipped_row(&self.transfer.source.bucket, &object, reason));
             }
@@ -323,7 +347,7 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
     }
 
     async fn close_part(&mut self) -> Result<(), Error> {
-        let Some(part) = std::mem::take(&mut self.part).finish() else {
+        let Some(part) = self.part.finish() else {
             return Ok(());
         };
         let key =

@@ -8,10 +8,10 @@ use md5::{Digest, Md5};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::id::ObjectKey;
+use crate::id::{ObjectKey, VersionId};
 use crate::inventory::InventoryFile;
 use crate::layout::Layout;
-use crate::manifest::{PartWriter, copy_manifest};
+use crate::manifest::{Compression, PartWriter, copy_manifest};
 use crate::plan::{Canary, ManifestLocation, Plan, PlanHash, PlanSummary};
 use crate::ports::{AwsError, ObjectAt, ReadObjects, WriteObjects};
 use crate::steps::check_inventory::Slice;
@@ -109,10 +109,11 @@ async fn write_canary(
 ) -> Result<Option<Canary>, Error> {
     let layout = Layout::of(&transfer.name);
     let most = Canary::most(transfer.canary, tally.copy.objects);
-    let mut rows = PartWriter::default();
+    let mut rows = PartWriter::new(Compression::Gzip);
     let mut objects = 0;
     for object in tally.sample.spread(most) {
-        rows.push(&transfer.source.bucket, object, transfer.versions);
+        let version = transfer.versions.then(|| object.version.as_ref().map_or("null", VersionId::as_str));
+        rows.push(&transfer.source.bucket, object.key.as_str(), version);
         objects += 1;
     }
     let Some(part) = rows.finish() else { return Ok(None) };
