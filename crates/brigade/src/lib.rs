@@ -14,6 +14,7 @@ pub mod cost;
 pub mod csv;
 pub mod failure;
 pub mod finding;
+pub mod gzip;
 pub mod id;
 pub mod inventory;
 pub mod key;

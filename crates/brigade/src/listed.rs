@@ -49,10 +49,55 @@ impl Modified<'_> {
     #[must_use]
     pub fn millis(self) -> Option<i64> {
         match self {
-            Self::Text(text) => text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond),
+            Self::Text(text) => {
+                usual(text).or_else(|| text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond))
+            }
             Self::Millis(millis) => Some(millis),
         }
     }
+}
+
+/// A time in the one form that inventories have, `2026-11-20T01:02:03.000Z`; none if it is in another.
+fn usual(text: &str) -> Option<i64> {
+    let text: &[u8; 24] = text.as_bytes().try_into().ok()?;
+    let mut digits = true;
+    let mut number = |at: usize, length: usize| {
+        text[at..at + length].iter().fold(0, |number, byte| {
+            digits &= byte.is_ascii_digit();
+            number * 10 + i64::from(byte & 0x0f)
+        })
+    };
+    let (year, month, day) = (number(0, 4), number(5, 2), number(8, 2));
+    let (hour, minute, second, millis) = (number(11, 2), number(14, 2), number(17, 2), number(20, 3));
+    let marks = [text[4], text[7], text[10], text[13], text[16], text[19], text[23]];
+    // Leap seconds and the last days of a month are left to those who know them.
+    let known = digits
+        && marks == *b"--T::.Z"
+        && (1..=12).contains(&month)
+        && (1..=28).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    if !known {
+        return None;
+    }
+    // Years that begin in March end with the leap day; 400 of them have 146,097 days.
+    let year = if month < 3 { year - 1 } else { year };
+    let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let days = year * 365 + leaps + ((month + 9) % 12 * 153 + 2) / 5 + day - 1 - 719_468;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + millis)
+}
+
+/// Whether an object of this storage class, and in this access tier of Intelligent-Tiering, must be
+/// restored before it can be read. GLACIER_IR need not.
+#[must_use]
+pub fn is_archived(storage_class: Option<&str>, tier: Option<&str>) -> bool {
+    let archived_tier = |tier: &str| {
+        let access = tier.len().checked_sub("ARCHIVE_ACCESS".len()).and_then(|start| tier.get(start..));
+        matches!(tier, "ARCHIVE" | "DEEP_ARCHIVE")
+            || access.is_some_and(|access| access.eq_ignore_ascii_case("ARCHIVE_ACCESS"))
+    };
+    matches!(storage_class, Some("GLACIER" | "DEEP_ARCHIVE")) || tier.is_some_and(archived_tier)
 }
 
 impl<'a> Listed<'a> {
@@ -100,5 +145,58 @@ impl SourceObject {
             encryption: self.encryption.as_deref(),
             ..Listed::of(bucket, self.key.as_str())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn plain(text: &str) -> Option<i64> {
+        text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
+    }
+
+    proptest! {
+        #[test]
+        fn times_are_those_of_jiff(
+            year in 0..=9999_u16, month in 0..=13_u8, day in 0..=32_u8,
+            (hour, minute, second) in (0..=24_u8, 0..=60_u8, 0..=60_u8), millis in 0..1000_u16,
+            at in 0..24_usize, other in "[ -~]",
+        ) {
+            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z");
+            prop_assert_eq!(Modified::Text(&text).millis(), plain(&text), "{}", text);
+            let mut spoilt = text.clone();
+            spoilt.replace_range(at..=at, &other);
+            prop_assert_eq!(Modified::Text(&spoilt).millis(), plain(&spoilt), "{}", spoilt);
+        }
+    }
+
+    #[test]
+    fn the_usual_form_is_read_without_help() {
+        assert_eq!(usual("1970-01-01T00:00:00.000Z"), Some(0));
+        assert_eq!(usual("2026-11-20T01:02:03.004Z"), plain("2026-11-20T01:02:03.004Z"));
+        assert_eq!(usual("2024-02-30T00:00:00.000Z"), None);
+    }
+
+    #[test]
+    fn archives_are_known_by_class_and_by_tier() {
+        for (class, tier) in [
+            ("GLACIER", ""),
+            ("DEEP_ARCHIVE", ""),
+            ("INTELLIGENT_TIERING", "ARCHIVE"),
+            ("INTELLIGENT_TIERING", "DEEP_ARCHIVE"),
+            ("INTELLIGENT_TIERING", "Archive_Access"),
+            ("INTELLIGENT_TIERING", "DEEP_ARCHIVE_ACCESS"),
+        ] {
+            assert!(is_archived(Some(class), Some(tier)), "{class} {tier}");
+        }
+        for (class, tier) in
+            [("GLACIER_IR", ""), ("INTELLIGENT_TIERING", "ARCHIVE_INSTANT_ACCESS"), ("STANDARD", "\u{e9}")]
+        {
+            assert!(!is_archived(Some(class), Some(tier)), "{class} {tier}");
+        }
+        assert!(!is_archived(None, None));
     }
 }

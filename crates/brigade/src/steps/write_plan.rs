@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{BucketName, ObjectKey, VersionId};
 use crate::inventory::InventoryFile;
 use crate::layout::Layout;
-use crate::manifest::{PartWriter, copy_manifest};
+use crate::manifest::{Compression, PartWriter, copy_manifest};
 use crate::plan::{Canary, ManifestLocation, Plan, PlanHash, PlanSummary, PlannedManifest};
 use crate::ports::{AwsError, ObjectAt, PageObject, ReadObjects, WriteObjects};
 use crate::request::Split;
@@ -173,7 +173,7 @@ async fn write_canary(
 ) -> Result<Option<Canary>, Error> {
     let layout = Layout::of(&transfer.name);
     let most = Canary::most(transfer.canary, tally.way(Way::Copy).objects);
-    let mut rows = PartWriter::default();
+    let mut rows = PartWriter::new(Compression::Gzip);
     let mut objects = 0;
     for object in tally.sample.spread(most) {
         let version = object.version.as_ref().map_or("null", VersionId::as_str);
