@@ -4,9 +4,11 @@
 //! and [`serve`]s the step. All that a step decides is in the `brigade` crate.
 
 pub mod aws;
+mod scratch;
 mod serve;
 mod settings;
 
 pub use aws::Aws;
+pub use scratch::TempFiles;
 pub use serve::{Deadline, serve};
 pub use settings::{MissingSetting, Settings};

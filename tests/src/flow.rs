@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::fault::{Faulty, Script};
-use crate::memory::World;
+use crate::memory::{TempFiles, World};
 use crate::scene::Scene;
 
 /// The function that operators invoke to decide.
@@ -302,8 +302,16 @@ impl Flow {
     }
 
     async fn generate_manifest(&mut self, transfer: &Transfer) -> Result<(), Stopped> {
-        let slices = Layout::of(&transfer.name).slices();
-        let slices: Vec<Slice> = self.read_json(slices.as_str());
+        let layout = Layout::of(&transfer.name);
+        self.take_slices(transfer, layout.slices().as_str()).await?;
+        if transfer.partitions > 0 {
+            self.take_slices(transfer, layout.partitions().as_str()).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_slices(&mut self, transfer: &Transfer, key: &str) -> Result<(), Stopped> {
+        let slices: Vec<Slice> = self.read_json(key);
         for slice in slices {
             let mut cursor = generate_manifest::Cursor::default();
             loop {
@@ -471,7 +479,7 @@ impl Flow {
                 said(validate_permissions::run(wire(&input), keys, now, &role, &work, &work, &outside).await)
             }
             Call::GenerateManifest(input) => {
-                said(generate_manifest::run(wire(&input), &role, &work, move || one_leg).await)
+                said(generate_manifest::run(wire(&input), &role, &work, &TempFiles, move || one_leg).await)
             }
             Call::WritePlan(input) => said(write_plan::run(wire(&input), &work).await),
             Call::CreateJob(input) => said(create_job::run(wire(&input), now, &outside, &work).await),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brigade::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, RoleArn, VersionId};
 use brigade::ports::{
-    AwsError, AwsResult, Body, Callbacks, Notices, ObjectAt, ObjectFacts, Page, PageObject, ReadObjects,
+    AwsError, AwsResult, Body, Callbacks, Notices, ObjectAt, ObjectFacts, Page, PageObject, ReadObjects, Scratch,
     Upload, WriteObjects,
 };
 use brigade::route::{SourceObject, StorageClass};
@@ -474,6 +474,16 @@ impl Upload for Pieces {
 
     async fn finish(self) -> AwsResult<()> {
         self.view.put(&self.at, self.bytes, false).map(|_| ())
+    }
+}
+
+/// Room for files in the system's temporary folder.
+#[derive(Clone, Copy, Debug)]
+pub struct TempFiles;
+
+impl Scratch for TempFiles {
+    fn file(&self) -> std::io::Result<std::fs::File> {
+        tempfile::tempfile()
     }
 }
 

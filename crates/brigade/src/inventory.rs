@@ -3,8 +3,7 @@
 //! The format is that of
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>.
 //! Columns are found by their name in `fileSchema`, never by position, and those that nobody asks
-//! for are passed over. Every data file's size and MD5 are checked while it streams. Non-goals:
-//! Parquet and ORC.
+//! for are passed over. Every data file's size and MD5 are checked while it streams.
 //!
 //! What bounds it: of the time for a million rows, inflating takes some six tenths and the MD5 two;
 //! neither of them can be shared out within a file.
@@ -18,6 +17,13 @@ use crate::gzip::{Inflate, InvalidGzip};
 use crate::id::{BucketName, ObjectKey, VersionId};
 use crate::key;
 use crate::listed::{Listed, Modified, is_archived};
+use crate::select;
+
+mod columnar;
+mod schema;
+
+pub use columnar::ColumnarFile;
+pub use schema::{FileFormat, Schema};
 
 /// An inventory's `manifest.json`. Batch Operations reads the same shape, so this is also what we
 /// write for it.
@@ -32,9 +38,9 @@ pub struct InventoryManifest {
     pub version: String,
     /// Milliseconds since 1970, as text.
     pub creation_timestamp: String,
-    /// `CSV`, `ORC` or `Parquet`.
-    pub file_format: String,
-    /// For CSV, the columns' names separated by a comma and a space.
+    /// The data files' format.
+    pub file_format: FileFormat,
+    /// For CSV, the columns' names separated by a comma and a space; for the others, in their terms.
     pub file_schema: String,
     /// The data files.
     pub files: Vec<InventoryFile>,
@@ -63,10 +69,8 @@ pub enum InvalidInventory {
         "{key} has MD5 {found}, but the manifest.checksum beside it says {expected}; the report is damaged, wait for the next one"
     )]
     Checksum { key: String, found: String, expected: String },
-    #[error(
-        "the report is in {format} format; only CSV inventories are read (Batch Operations itself takes no other): set the inventory's output format to CSV"
-    )]
-    Format { format: String },
+    #[error("the report's schema can't be read: {problem}; wait for the next one")]
+    Schema { problem: String },
     #[error("the report's schema {schema:?} has no {column} column; add it to the inventory's configuration")]
     Column { schema: String, column: &'static str },
 }
@@ -85,15 +89,64 @@ pub enum DamagedFile {
     Checksum { key: String, found: String, expected: String },
     #[error("{key} is not gzip, or is cut short: {problem}")]
     Gzip { key: String, problem: String },
+    #[error("{key} can't be read: {problem}; wait for the next report")]
+    Columnar { key: String, problem: String },
     #[error("{key}, line {line}: {problem}")]
     Row { key: String, line: u64, problem: String },
+}
+
+impl InventoryFile {
+    /// How `manifest.json` lists a file of these bytes.
+    #[must_use]
+    pub fn of(key: ObjectKey, bytes: &[u8]) -> Self {
+        Self { key, size: bytes.len() as u64, md5: hex::encode(Md5::digest(bytes)) }
+    }
+}
+
+/// Checks that the bytes of a data file are those that its manifest lists.
+#[derive(Debug)]
+pub struct FileCheck<'a> {
+    file: &'a InventoryFile,
+    digest: Md5,
+    size: u64,
+}
+
+impl<'a> FileCheck<'a> {
+    /// A check of `file`.
+    #[must_use]
+    pub fn new(file: &'a InventoryFile) -> Self {
+        Self { file, digest: Md5::new(), size: 0 }
+    }
+
+    /// Takes the next chunk.
+    pub fn push(&mut self, chunk: &[u8]) {
+        self.digest.update(chunk);
+        self.size += chunk.len() as u64;
+    }
+
+    /// Gives the verdict.
+    ///
+    /// # Errors
+    /// When size or MD5 are not those of the manifest.
+    pub fn finish(self) -> Result<(), DamagedFile> {
+        let key = self.file.key.to_string();
+        if self.size != self.file.size {
+            return Err(DamagedFile::Size { key, found: self.size, expected: self.file.size });
+        }
+        let found = hex::encode(self.digest.finalize());
+        if found.eq_ignore_ascii_case(&self.file.md5) {
+            Ok(())
+        } else {
+            Err(DamagedFile::Checksum { key, found, expected: self.file.md5.clone() })
+        }
+    }
 }
 
 impl InventoryManifest {
     /// Reads `manifest.json`, having checked it against `manifest.checksum`.
     ///
     /// # Errors
-    /// When the checksum differs or the text is no CSV inventory's manifest.
+    /// When the checksum differs or the text is no inventory's manifest.
     pub fn read(key: &ObjectKey, manifest: &[u8], checksum: &[u8]) -> Result<Self, InvalidInventory> {
         let found = hex::encode(Md5::digest(manifest));
         let expected = String::from_utf8_lossy(checksum).trim().to_ascii_lowercase();
@@ -104,9 +157,6 @@ impl InventoryManifest {
         let manifest: Self = serde_path_to_error::deserialize(&mut decoder).map_err(|error| {
             InvalidInventory::NotAManifest { key: key.to_string(), problem: error.to_string() }
         })?;
-        if !manifest.file_format.eq_ignore_ascii_case("csv") {
-            return Err(InvalidInventory::Format { format: manifest.file_format });
-        }
         if manifest.data_bucket().is_none() {
             return Err(InvalidInventory::NotAManifest {
                 key: key.to_string(),
@@ -168,10 +218,19 @@ impl Columns {
         })
     }
 
-    /// Whether rows name versions.
+    /// Whether rows tell a fact that a selection asks about.
     #[must_use]
-    pub fn has_versions(&self) -> bool {
-        self.version.is_some()
+    pub fn tells(&self, column: select::Column) -> bool {
+        match column {
+            select::Column::VersionId => self.version,
+            select::Column::IsLatest => self.latest,
+            select::Column::IsDeleteMarker => self.delete_marker,
+            select::Column::Size => self.size,
+            select::Column::StorageClass => self.storage_class,
+            select::Column::EncryptionStatus => self.encryption,
+            select::Column::LastModifiedDate => self.modified,
+        }
+        .is_some()
     }
 
     /// What a row says. `scratch` holds its key if that had to be decoded.
@@ -224,8 +283,7 @@ fn version(cell: &str) -> Result<&str, String> {
 /// Reads one data file by the push, checking it on the way.
 #[derive(Debug)]
 pub struct DataFile<'a> {
-    digest: Md5,
-    size: u64,
+    check: FileCheck<'a>,
     inflate: Option<Inflate>,
     rows: Rows,
     reader: RowReader<'a>,
@@ -236,8 +294,7 @@ impl<'a> DataFile<'a> {
     #[must_use]
     pub fn new(file: &'a InventoryFile, columns: &'a Columns) -> Self {
         Self {
-            digest: Md5::new(),
-            size: 0,
+            check: FileCheck::new(file),
             inflate: file.key.as_str().ends_with(".gz").then(Inflate::default),
             rows: Rows::default(),
             reader: RowReader { file, columns, scratch: String::new() },
@@ -253,8 +310,7 @@ impl<'a> DataFile<'a> {
         chunk: &[u8],
         each: &mut impl FnMut(&Listed<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.digest.update(chunk);
-        self.size += chunk.len() as u64;
+        self.check.push(chunk);
         let Self { inflate, rows, reader, .. } = self;
         let Some(inflate) = inflate else {
             return rows.push(chunk, &mut |row| reader.read(&row, each));
@@ -277,14 +333,7 @@ impl<'a> DataFile<'a> {
         each: &mut impl FnMut(&Listed<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let file = self.reader.file;
-        let key = || file.key.to_string();
-        if self.size != file.size {
-            return Err(DamagedFile::Size { key: key(), found: self.size, expected: file.size }.into());
-        }
-        let found = hex::encode(self.digest.finalize());
-        if !found.eq_ignore_ascii_case(&file.md5) {
-            return Err(DamagedFile::Checksum { key: key(), found, expected: file.md5.clone() }.into());
-        }
+        self.check.finish()?;
         if let Some(inflate) = self.inflate {
             inflate.finish().map_err(|error| gzip(file, &error))?;
         }

@@ -8,11 +8,10 @@ use std::io::Write;
 
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
-use md5::{Digest, Md5};
 
 use crate::csv::{Row, Rows, cell};
 use crate::id::{BucketName, ObjectKey};
-use crate::inventory::{InventoryFile, InventoryManifest};
+use crate::inventory::{FileFormat, InventoryFile, InventoryManifest};
 use crate::key;
 use crate::listed::Listed;
 use crate::route::SourceObject;
@@ -52,7 +51,7 @@ impl Part {
     /// How `manifest.json` lists the part.
     #[must_use]
     pub fn listed(&self, key: ObjectKey) -> InventoryFile {
-        InventoryFile { key, size: self.bytes.len() as u64, md5: hex::encode(Md5::digest(&self.bytes)) }
+        InventoryFile::of(key, &self.bytes)
     }
 }
 
@@ -158,7 +157,7 @@ pub fn copy_manifest(
         destination_bucket: holder.arn(),
         version: "2016-11-30".to_owned(),
         creation_timestamp: at.as_millisecond().to_string(),
-        file_format: "CSV".to_owned(),
+        file_format: FileFormat::Csv,
         file_schema: if versions { "Bucket, Key, VersionId" } else { "Bucket, Key" }.to_owned(),
         files: parts,
     }

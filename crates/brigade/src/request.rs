@@ -452,16 +452,7 @@ impl TransferRequest {
         }
         match &self.objects {
             ObjectSource::Inventory(inventory) => {
-                within("objects.inventory.waitMinutes", inventory.wait_minutes, 0, 2880)?;
-                if !inventory.manifest_key.as_str().ends_with("manifest.json") {
-                    return Err(InvalidRequest::new(
-                        "objects.inventory.manifestKey",
-                        format!(
-                            "is {:?}; give the key of the report's manifest.json",
-                            inventory.manifest_key.as_str()
-                        ),
-                    ));
-                }
+                inventory.check("objects.inventory")?;
             }
             ObjectSource::Csv(_) => {}
             ObjectSource::Listing(listing) => {
@@ -481,6 +472,22 @@ impl TransferRequest {
             ));
         }
         self.destination.check()
+    }
+}
+
+impl InventorySource {
+    /// Whether it can name a report; `field` is where it stands.
+    pub(crate) fn check(&self, field: &str) -> Result<(), InvalidRequest> {
+        if self.wait_minutes > 2880 {
+            let problem = format!("is {}; give 0 to 2880", self.wait_minutes);
+            return Err(InvalidRequest::new(&format!("{field}.waitMinutes"), problem));
+        }
+        if !self.manifest_key.as_str().ends_with("manifest.json") {
+            let problem =
+                format!("is {:?}; give the key of the report's manifest.json", self.manifest_key.as_str());
+            return Err(InvalidRequest::new(&format!("{field}.manifestKey"), problem));
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use twox_hash::XxHash3_64;
 
 use crate::id::{BucketName, KmsKeyArn, VersionId};
 use crate::inventory::InventoryFile;
@@ -267,9 +267,9 @@ impl Counter {
         let encryption = object.encryption.unwrap_or(UNKNOWN);
         let is = |kind: &Kind| kind.folder == folder && kind.class == class && kind.encryption == encryption;
         if !self.kinds.get(self.last).is_some_and(is) {
-            let mut hash = xxh3_64(folder.as_bytes())
-                ^ xxh3_64_with_seed(class.as_bytes(), 1)
-                ^ xxh3_64_with_seed(encryption.as_bytes(), 2);
+            let mut hash = XxHash3_64::oneshot(folder.as_bytes())
+                ^ XxHash3_64::oneshot_with_seed(1, class.as_bytes())
+                ^ XxHash3_64::oneshot_with_seed(2, encryption.as_bytes());
             self.last = loop {
                 match self.by_hash.get(&hash) {
                     Some(at) if self.kinds.get(*at).is_some_and(is) => break *at,
@@ -490,10 +490,13 @@ impl Rank {
 
     fn of(object: &Listed<'_>) -> Self {
         // A list may name two versions of a key, or a key twice.
-        let version = object.version.map_or(0, |version| xxh3_64(version.as_bytes()));
+        let version = object.version.map_or(0, |version| XxHash3_64::oneshot(version.as_bytes()));
         let size = object.size.map_or(u64::MAX, |size| size);
         let seed = version ^ size.rotate_left(32);
-        Self { empty: object.size == Some(0), hash: xxh3_64_with_seed(object.key.as_bytes(), seed) }
+        Self {
+            empty: object.size == Some(0),
+            hash: XxHash3_64::oneshot_with_seed(seed, object.key.as_bytes()),
+        }
     }
 
     fn text(self) -> String {

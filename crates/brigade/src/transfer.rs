@@ -10,11 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, Region, RoleArn, TransferName};
-use crate::select::Selection;
 use crate::request::{
     ApprovalRequest, CanaryRequest, CopyChecksum, CopyStorageClass, InvalidRequest, InventorySource,
     ObjectSource, PermissionsRequest, Rename, Split, TransferRequest, Trigger,
 };
+use crate::select::Selection;
 
 /// What one deployment of the template fixes for all its transfers.
 #[derive(Clone, Debug, PartialEq, Eq)]

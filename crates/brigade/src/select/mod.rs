@@ -18,7 +18,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::request::InvalidRequest;
+use crate::compare::{Rule, Sync};
+use crate::request::{InvalidRequest, InventorySource};
 use crate::route::StorageClass;
 
 pub use selector::{Column, Selector, Unselected, Untold, Verdict};
@@ -65,6 +66,13 @@ pub struct Selection {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]
     pub encryption: Vec<EncryptionStatus>,
+    /// Only objects that the destination lacks or holds otherwise, by an inventory of it: another
+    /// size, another ETag where both are MD5s of the bytes, a newer date where they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_since: Option<InventorySource>,
+    /// Only what `aws s3 sync` would copy, by its very rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync: Option<SyncRequest>,
     /// Which versions: the `current` one of each key, or `all`. Delete markers are never copied.
     #[serde(skip_serializing_if = "Versions::is_default")]
     pub versions: Versions,
@@ -136,6 +144,34 @@ impl EncryptionStatus {
     }
 }
 
+/// A comparison with the destination as `aws s3 sync` makes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SyncRequest {
+    /// An inventory of the destination to compare with; what it holds when the transfer runs when
+    /// left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<InventorySource>,
+    /// Whether only sizes are compared (`--size-only`).
+    pub size_only: bool,
+    /// Whether whatever is present is left alone (`--no-overwrite`).
+    pub no_overwrite: bool,
+    /// Whether objects that only the destination has are listed: what `--delete` would remove.
+    /// Nothing is ever deleted.
+    pub list_extra: bool,
+}
+
+/// What a selection compares its list with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Comparison<'a> {
+    /// How.
+    pub rule: Rule,
+    /// The inventory of the destination; a listing of it without.
+    pub inventory: Option<&'a InventorySource>,
+    /// Whether objects that only the destination has are listed.
+    pub lists_extra: bool,
+}
+
 /// Which versions of a key are selected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -169,6 +205,47 @@ impl Selection {
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What the list is compared with, if it is.
+    #[must_use]
+    pub fn comparison(&self) -> Option<Comparison<'_>> {
+        let changed = self.changed_since.as_ref().map(|inventory| Comparison {
+            rule: Rule::ChangedSince,
+            inventory: Some(inventory),
+            lists_extra: false,
+        });
+        changed.or_else(|| {
+            self.sync.as_ref().map(|sync| Comparison {
+                rule: Rule::Sync(Sync { size_only: sync.size_only, no_overwrite: sync.no_overwrite }),
+                inventory: sync.inventory.as_ref(),
+                lists_extra: sync.list_extra,
+            })
+        })
+    }
+
+    /// The field that names the destination's inventory.
+    #[must_use]
+    pub fn comparison_field(&self) -> &'static str {
+        if self.changed_since.is_some() { "select.changedSince" } else { "select.sync.inventory" }
+    }
+
+    fn check_comparison(&self) -> Result<(), InvalidRequest> {
+        if self.changed_since.is_some() && self.sync.is_some() {
+            return refuse("select", "names changedSince and sync; give one of them".to_owned());
+        }
+        let Some(comparison) = self.comparison() else { return Ok(()) };
+        if self.versions == Versions::All {
+            return refuse(
+                "select.versions",
+                "is all, but only current versions can be compared with the destination; leave it out"
+                    .to_owned(),
+            );
+        }
+        match comparison.inventory {
+            Some(inventory) => inventory.check(self.comparison_field()),
+            None => Ok(()),
+        }
     }
 
     /// Whether it can be meant: within its limits, and not sure to select nothing.
@@ -235,6 +312,7 @@ impl Selection {
                 );
             }
         }
+        self.check_comparison()?;
         let size = serde_json::to_vec(self).map_or(usize::MAX, |json| json.len());
         if size > LARGEST {
             return refuse(

@@ -51,6 +51,8 @@ pub enum Unselected {
     Unchanged,
     /// The destination holds something of that key, which is not to be overwritten.
     Present,
+    /// Empty, with a key that ends in `/`: `aws s3 sync` takes it for a folder.
+    Folder,
 }
 
 impl Unselected {
@@ -68,6 +70,7 @@ impl Unselected {
             Self::Filter => "keys that the filters exclude",
             Self::Unchanged => "unchanged since the destination got them",
             Self::Present => "already there, and not to be overwritten",
+            Self::Folder => "empty, with a key that ends in a slash",
         }
     }
 }
@@ -85,6 +88,7 @@ impl fmt::Display for Unselected {
             Self::Filter => "filter",
             Self::Unchanged => "unchanged",
             Self::Present => "present",
+            Self::Folder => "folder",
         })
     }
 }
@@ -200,6 +204,14 @@ impl Selector {
     #[must_use]
     pub fn needs(&self) -> &[Column] {
         &self.needs
+    }
+
+    /// Whether prefixes and filters take a key.
+    #[must_use]
+    pub fn takes_key(&self, key: &str) -> bool {
+        self.criteria
+            .as_ref()
+            .is_none_or(|criteria| criteria.prefixes.fit(key) && criteria.filters.include(key))
     }
 
     /// Judges one row.

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id::{BucketName, ObjectKey};
 use crate::compare::Partitions;
+use crate::id::{BucketName, ObjectKey};
 use crate::inventory::{FileFormat, InvalidInventory, InventoryFile, InventoryManifest, Schema};
 use crate::layout::Layout;
 use crate::manifest::{CsvManifest, InvalidCsv};
@@ -273,7 +273,9 @@ impl List {
             Self::Inventory { columns, .. } => columns.tells(column),
             Self::Csv { versions, .. } => match column {
                 Column::VersionId | Column::IsLatest | Column::IsDeleteMarker => *versions,
-                Column::Size | Column::StorageClass | Column::EncryptionStatus | Column::LastModifiedDate => true,
+                Column::Size | Column::StorageClass | Column::EncryptionStatus | Column::LastModifiedDate => {
+                    true
+                }
             },
             Self::Listing => match column {
                 Column::Size | Column::StorageClass | Column::LastModifiedDate => true,
@@ -297,7 +299,8 @@ impl List {
         match self {
             Self::Inventory { list, .. } => {
                 let DataFiles { bucket, format, schema, files } = list;
-                let list = |files| DataFiles { bucket: bucket.clone(), format, schema: schema.clone(), files };
+                let list =
+                    |files| DataFiles { bucket: bucket.clone(), format, schema: schema.clone(), files };
                 let shares = slices_of(files).into_iter();
                 shares.map(|files| SliceContent::Inventory { side, list: list(files) }).collect()
             }
@@ -417,9 +420,7 @@ async fn look_at_lists(
     work: &impl ReadObjects,
 ) -> Result<Looks, Error> {
     let source = match &transfer.objects {
-        ObjectSource::Inventory(source) => {
-            look_at_inventory(source, &transfer.source.bucket, role).await?
-        }
+        ObjectSource::Inventory(source) => look_at_inventory(source, &transfer.source.bucket, role).await?,
         ObjectSource::Csv(source) => look_at_csv(source, transfer, role).await?,
         ObjectSource::Listing(source) => {
             look_at_listing(&transfer.source.bucket, &source.prefix, role).await?
@@ -604,11 +605,7 @@ async fn look_at_csv(
     Ok(Look::Whole(List::Csv { versions, etag: facts.etag }))
 }
 
-async fn look_at_listing(
-    bucket: &BucketName,
-    prefix: &str,
-    store: &impl ReadObjects,
-) -> Result<Look, Error> {
+async fn look_at_listing(bucket: &BucketName, prefix: &str, store: &impl ReadObjects) -> Result<Look, Error> {
     match store.list(bucket, prefix, None).await {
         Ok(_) => Ok(Look::Whole(List::Listing)),
         Err(error @ AwsError::Forbidden(_)) => Ok(Look::Forbidden { at: None, error }),

@@ -6,7 +6,7 @@ use crate::compare::{PartitionWriter, SnapshotBuilder};
 use crate::inventory::FileFormat;
 use crate::layout::Layout;
 use crate::listed::Listed;
-use crate::ports::{AwsError, ObjectAt, PageObject, ReadObjects, Scratch, WriteObjects};
+use crate::ports::{ObjectAt, PageObject, ReadObjects, Scratch, WriteObjects};
 use crate::steps::check_inventory::{DataFiles, Side};
 use crate::steps::generate_manifest::lists::{self, TakeRows};
 use crate::steps::generate_manifest::sink::Sink;

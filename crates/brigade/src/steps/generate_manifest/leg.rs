@@ -8,7 +8,7 @@ use crate::id::{BucketName, ObjectKey};
 use crate::inventory::InventoryFile;
 use crate::layout::Layout;
 use crate::listed::Listed;
-use crate::manifest::{PartWriter, list_row};
+use crate::manifest::{Compression, PartWriter, list_row};
 use crate::ports::{ObjectAt, WriteObjects};
 use crate::request::Split;
 use crate::route::{Route, Turn, Way, route};
@@ -100,13 +100,16 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
         let at = match self.open.iter().position(fits) {
             Some(at) => at,
             None => {
-                let bucket = row.bucket.parse().map_err(|_| Error::foreign(row, self.transfer.source.bucket.as_str()))?;
+                let bucket = row
+                    .bucket
+                    .parse()
+                    .map_err(|_| Error::foreign(row, self.transfer.source.bucket.as_str()))?;
                 self.open.push(OpenPart {
                     bucket,
                     way,
                     turn,
                     count: Count::default(),
-                    rows: PartWriter::default(),
+                    rows: PartWriter::new(Compression::Gzip),
                 });
                 self.open.len() - 1
             }
@@ -129,7 +132,7 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
 
     fn close_part(&mut self, at: usize) {
         let open = &mut self.open[at];
-        let Some(finished) = std::mem::take(&mut open.rows).finish() else { return };
+        let Some(finished) = open.rows.finish() else { return };
         let number = [self.slice, self.leg, self.parts];
         self.parts += 1;
         let key = Layout::of(&self.transfer.name).part(open.way, open.turn, number);

@@ -6,7 +6,7 @@ use std::io::Write;
 use crate::id::BucketName;
 use crate::inventory::{ColumnarFile, DataFile, FileCheck, InventoryFile, Schema};
 use crate::listed::Listed;
-use crate::listing::{self, Shards};
+use crate::listing::{self, Lister, Shards};
 use crate::ports::{Body, ObjectAt, ReadObjects, Scratch, WriteObjects};
 use crate::request::ObjectSource;
 use crate::steps::check_inventory::DataFiles;
@@ -53,9 +53,9 @@ pub(super) async fn read(
                 }
                 reader.finish(&mut |row| rows.take(row))?;
             }
-            Schema::Columnar(format) => {
+            Schema::Columnar(format, columns) => {
                 let copy = fetch(&at, file, store, scratch).await?;
-                let mut reader = ColumnarFile::open(file, *format, copy)?;
+                let mut reader = ColumnarFile::open(file, *format, *columns, copy)?;
                 while reader.next_batch(&mut |row| rows.take(row))? {
                     rows.flush().await?;
                 }
@@ -135,18 +135,22 @@ async fn list<W: WriteObjects>(
         Some(left) => Shards::resume(prefix, listing::IN_FLIGHT, left),
         None => Shards::new(prefix, listing::IN_FLIGHT),
     };
-    let page = async |after: Option<String>| {
-        store
-            .list(bucket, prefix, after.as_deref())
+    let page = |after: Option<String>| async move { store.list(bucket, prefix, after.as_deref()).await };
+    let mut lister = Lister::new(shards, page);
+    // A leg that begins too late lists a page all the same, or a listing might never end.
+    let mut begun = false;
+    loop {
+        let first = !std::mem::replace(&mut begun, true);
+        let listed = lister
+            .next_page(|| first || has_time())
             .await
-            .map_err(|error| Error::Aws { doing: format!("list bucket {bucket}"), error })
-    };
-    let left = listing::drive(shards, page, has_time, async |objects| {
+            .map_err(|error| Error::Aws { doing: format!("list bucket {bucket}"), error })?;
+        let Some(objects) = listed else { break };
         for object in &objects {
             sink.take(&object.listed(bucket.as_str()))?;
         }
-        sink.flush().await
-    })
-    .await?;
+        sink.flush().await?;
+    }
+    let left = lister.checkpoint();
     Ok(left.map(|left| Cursor { leg: cursor.leg + 1, listing: Some(left), rows: 0 }))
 }

@@ -1,8 +1,6 @@
 //! Where rows go: selected, compared if the transfer compares, and into the leg's output.
 
-use crate::compare::{Decision, Partitions, PartitionWriter, Snapshot};
-use crate::inventory::InventoryFile;
-use crate::layout::Layout;
+use crate::compare::{Decision, PartitionWriter, Partitions, Snapshot};
 use crate::listed::Listed;
 use crate::ports::WriteObjects;
 use crate::route::Route;
@@ -10,7 +8,7 @@ use crate::select::{Selector, Unselected, Untold, Verdict, Versions};
 use crate::steps::check_inventory::Side;
 use crate::steps::generate_manifest::Error;
 use crate::steps::generate_manifest::leg::Leg;
-use crate::tally::{List, PartitionPart};
+use crate::tally::List;
 
 /// Takes the rows of a slice.
 pub(super) struct Sink<'a, W> {
@@ -75,7 +73,11 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
             Verdict::Selected => {}
             Verdict::Unselected(reason) => {
                 if reason == Unselected::DeleteMarker && transfer.select.versions == Versions::All {
-                    self.leg.note(List::DeleteMarkers, row, if row.latest { "current" } else { "noncurrent" });
+                    self.leg.note(
+                        List::DeleteMarkers,
+                        row,
+                        if row.latest { "current" } else { "noncurrent" },
+                    );
                 }
                 return self.leg.take(row, Route::Unselected(reason));
             }
