@@ -18,6 +18,7 @@ pub mod id;
 pub mod inventory;
 pub mod key;
 pub mod layout;
+pub mod listing;
 pub mod manifest;
 pub mod notice;
 pub mod plan;
