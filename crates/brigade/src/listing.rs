@@ -79,7 +79,9 @@ pub struct KeyRange {
 
 impl KeyRange {
     fn json_bytes(&self) -> usize {
-        json_bytes(self.after.as_deref()) + json_bytes(self.until.as_deref()) + r#"{"after":"","until":""},"#.len()
+        json_bytes(self.after.as_deref())
+            + json_bytes(self.until.as_deref())
+            + r#"{"after":"","until":""},"#.len()
     }
 }
 
@@ -211,9 +213,11 @@ impl Shards {
         }
         self.learn(at, keys, more);
         let range = &self.ranges[at];
-        let ours = range.keys.until.as_deref().map_or(keys.len(), |until| {
-            keys.partition_point(|key| key.as_ref() <= until)
-        });
+        let ours = range
+            .keys
+            .until
+            .as_deref()
+            .map_or(keys.len(), |until| keys.partition_point(|key| key.as_ref() <= until));
         if ours == 0 {
             self.distrust_before(at);
         }
@@ -279,7 +283,11 @@ impl Shards {
         let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return };
         let (first, last) = (names(first), names(last));
         let range = &mut self.ranges[at];
-        range.names.learn(keys.iter().map(|key| key.as_ref().get(self.prefix.len()..).unwrap_or_default()), &first, &last);
+        range.names.learn(
+            keys.iter().map(|key| key.as_ref().get(self.prefix.len()..).unwrap_or_default()),
+            &first,
+            &last,
+        );
         if !more {
             return;
         }
@@ -367,7 +375,8 @@ impl Shards {
         let after = range.keys.after.as_deref().map(name).unwrap_or_default();
         let scale = range.names.scale(sample);
         let pages = self.page as f64;
-        let width = |sample: &Sample| scale.distance(&sample.first, &sample.last) * pages / sample.keys as f64;
+        let width =
+            |sample: &Sample| scale.distance(&sample.first, &sample.last) * pages / sample.keys as f64;
         let mut page = width(sample);
         let left = match &range.keys.until {
             Some(until) => scale.distance(&after, &name(until)),

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// What S3 leaves as it is under `encoding-type=url`.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'*').remove(b'/');
@@ -37,9 +37,12 @@ async fn main() -> anyhow::Result<()> {
     let bucket =
         Arc::new(Bucket { keys, latency: Duration::from_millis(latency), calls: AtomicUsize::new(0) });
     let routes = Router::new()
-        .route("/-/calls", get(|State(bucket): State<Arc<Bucket>>| async move {
-            bucket.calls.swap(0, Ordering::Relaxed).to_string()
-        }))
+        .route(
+            "/-/calls",
+            get(|State(bucket): State<Arc<Bucket>>| async move {
+                bucket.calls.swap(0, Ordering::Relaxed).to_string()
+            }),
+        )
         .fallback(list)
         .with_state(bucket);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -49,7 +52,8 @@ async fn main() -> anyhow::Result<()> {
     Ok(axum::serve(listener, routes).await?)
 }
 
-async fn list(State(bucket): State<Arc<Bucket>>, Query(query): Query<HashMap<String, String>>) -> Response {
+async fn list(State(bucket): State<Arc<Bucket>>, RawQuery(query): RawQuery) -> Response {
+    let query = parameters(&query.unwrap_or_default());
     if query.get("list-type").map(String::as_str) != Some("2") {
         return (StatusCode::NOT_IMPLEMENTED, "only ListObjectsV2").into_response();
     }
@@ -58,6 +62,12 @@ async fn list(State(bucket): State<Arc<Bucket>>, Query(query): Query<HashMap<Str
     let page = bucket.page(&query);
     tokio::time::sleep_until(began + bucket.latency).await;
     ([(CONTENT_TYPE, "application/xml")], page).into_response()
+}
+
+fn parameters(query: &str) -> HashMap<String, String> {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.map(|(name, value)| (decode(name), decode(value))).collect()
 }
 
 impl Bucket {
@@ -90,7 +100,8 @@ impl Bucket {
                     continue;
                 }
                 last = &self.keys[at - 1];
-                let _ = write!(folders, "<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", written(folder));
+                let _ =
+                    write!(folders, "<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", written(folder));
             } else {
                 at += 1;
                 last = key;

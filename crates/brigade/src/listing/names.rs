@@ -1,7 +1,8 @@
 //! What the keys of a listing look like, and with that how far apart two of them are.
 //!
 //! A key is read as a number: each position is a digit, and the characters seen there, in order,
-//! are what it counts with. Distances between numbers, compared with how many keys were seen on
+//! are what it counts with. Positions are counted anew in each folder, so that names behind folders
+//! of any length are alike. Distances between numbers, compared with how many keys were seen on
 //! one, tell where a key so many pages further on would be. All of it is a guess: nothing here
 //! decides which keys are listed.
 
@@ -26,24 +27,14 @@ pub(super) struct Sample {
     pub(super) keys: usize,
 }
 
-impl Sample {
-    /// The first position, in characters, where the page's names differ.
-    fn top(&self) -> usize {
-        common(&self.first, &self.last).1
-    }
-}
-
-/// The bytes and the characters that two names have in common.
-fn common(a: &str, b: &str) -> (usize, usize) {
-    a.chars().zip(b.chars()).take_while(|(a, b)| a == b).fold((0, 0), |(bytes, n), (c, _)| (bytes + c.len_utf8(), n + 1))
-}
-
 /// Which characters were seen at a position.
 #[derive(Clone, Copy, Debug, Default)]
 struct Letters {
     ascii: u128,
     /// The least and the greatest of the others.
     wide: Option<(u32, u32)>,
+    /// Whether a folder's or a key's name ended here; that comes before any character.
+    ends: bool,
 }
 
 impl Letters {
@@ -57,6 +48,7 @@ impl Letters {
     }
 
     fn merge(&mut self, other: Self) {
+        self.ends |= other.ends;
         self.ascii |= other.ascii;
         self.wide = match (self.wide, other.wide) {
             (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
@@ -65,6 +57,10 @@ impl Letters {
     }
 
     fn count(self) -> u32 {
+        u32::from(self.ends) + self.characters()
+    }
+
+    fn characters(self) -> u32 {
         self.ascii.count_ones() + self.wide.map_or(0, |(low, high)| high - low + 1)
     }
 
@@ -73,16 +69,22 @@ impl Letters {
         other.ascii & !self.ascii == 0 && other.wide.is_none_or(wide)
     }
 
-    /// How many of the characters come before `c`.
-    fn rank(self, c: char) -> f64 {
-        if c.is_ascii() {
-            return f64::from((self.ascii & !(u128::MAX << u32::from(c))).count_ones());
-        }
-        let before = self.wide.map_or(0, |(low, high)| ordinal(c).clamp(low, high) - low);
-        f64::from(self.ascii.count_ones() + before)
+    /// How much comes before `c`, or before the end.
+    fn rank(self, c: Option<char>) -> f64 {
+        let before = match c {
+            None => return 0.0,
+            Some(c) if c.is_ascii() => (self.ascii & !(u128::MAX << u32::from(c))).count_ones(),
+            Some(c) => {
+                let wide = self.wide.map_or(0, |(low, high)| ordinal(c).clamp(low, high) - low);
+                self.ascii.count_ones() + wide
+            }
+        };
+        f64::from(u32::from(self.ends) + before)
     }
 
-    fn nth(self, n: u32) -> Option<char> {
+    /// The character of that rank; `None` is the end.
+    fn nth(self, rank: u32) -> Option<char> {
+        let n = rank.checked_sub(u32::from(self.ends))?;
         match n.checked_sub(self.ascii.count_ones()) {
             Some(n) => self.wide.and_then(|(low, _)| character(low + n)),
             None => {
@@ -97,10 +99,12 @@ impl Letters {
 
     /// The character after the last one too: what comes behind everything seen here.
     fn and_the_next(mut self) -> Self {
-        match (self.wide, 127 - self.ascii.leading_zeros().min(127)) {
+        match (self.wide, self.ascii.checked_ilog2()) {
             (Some((low, high)), _) => self.wide = Some((low, (high + 1).min(ordinal(char::MAX)))),
-            (None, 127) => {}
-            (None, last) => self.ascii |= 1 << (last + 1),
+            // What is behind a `/`.
+            (None, None) => self.ascii = 1 << b'0',
+            (None, Some(127)) => {}
+            (None, Some(last)) => self.ascii |= 1 << (last + 1),
         }
         self
     }
@@ -129,51 +133,70 @@ fn character(ordinal: u32) -> Option<char> {
     char::from_u32(if ordinal < 0xd800 { ordinal } else { ordinal + 0x800 })
 }
 
-/// Which characters were seen, position by position.
+/// Which characters were seen, position by position, folder by folder.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
-    positions: Vec<Letters>,
+    folders: Vec<Vec<Letters>>,
 }
 
 impl Names {
     /// Learns from a page, given its first and last name.
     pub(super) fn learn<'a>(&mut self, page: impl Iterator<Item = &'a str>, first: &str, last: &str) {
-        let (bytes, fixed) = common(first, last);
-        for (at, c) in first.chars().take(fixed).enumerate() {
-            self.at(at).add(c);
-        }
+        self.add(0, first);
+        let common = first.bytes().zip(last.bytes()).take_while(|(a, b)| a == b).count();
+        let shared = first.bytes().take(common).rposition(|byte| byte == b'/').map_or(0, |at| at + 1);
+        let depth = first.bytes().take(shared).filter(|byte| *byte == b'/').count();
         for name in page {
-            for (at, c) in name.get(bytes..).unwrap_or_default().chars().enumerate() {
-                self.at(fixed + at).add(c);
+            self.add(depth, name.get(shared..).unwrap_or_default());
+        }
+    }
+
+    fn add(&mut self, depth: usize, name: &str) {
+        for (at, folder) in name.split('/').enumerate() {
+            let mut end = 0;
+            for (at_character, c) in folder.chars().enumerate() {
+                self.at(depth + at, at_character).add(c);
+                end = at_character + 1;
             }
+            self.at(depth + at, end).ends = true;
         }
     }
 
     /// Learns what others learnt.
     pub(super) fn merge(&mut self, other: &Self) {
-        for (at, letters) in other.positions.iter().enumerate() {
-            self.at(at).merge(*letters);
+        for (depth, letters) in other.folders.iter().enumerate() {
+            for (at, letters) in letters.iter().enumerate() {
+                self.at(depth, at).merge(*letters);
+            }
         }
     }
 
-    fn at(&mut self, at: usize) -> &mut Letters {
-        if self.positions.len() <= at {
-            self.positions.resize(at + 1, Letters::default());
+    fn at(&mut self, depth: usize, at: usize) -> &mut Letters {
+        if self.folders.len() <= depth {
+            self.folders.resize(depth + 1, Vec::new());
         }
-        &mut self.positions[at]
+        let folder = &mut self.folders[depth];
+        if folder.len() <= at {
+            folder.resize(at + 1, Letters::default());
+        }
+        &mut folder[at]
     }
 
     /// How names count around a page.
     pub(super) fn scale(&self, sample: &Sample) -> Scale {
-        let top = sample.top();
-        let mut letters: Vec<_> = Vec::with_capacity(self.positions.len());
+        let widths: Vec<_> = self.folders.iter().map(Vec::len).collect();
+        let positions: Vec<_> = self.folders.iter().flatten().copied().collect();
+        // The first position where the page's names differ.
+        let both = characters(&widths, &sample.first).zip(characters(&widths, &sample.last));
+        let top = both.take_while(|(a, b)| a == b).count();
+        let only_ends = |letters: &&Letters| letters.characters() == 0;
+        let mut folders = positions.iter().take(top).filter(only_ends).count();
         let mut varied = false;
-        let slash = |letters: &&Letters| letters.ascii == 1 << b'/';
-        let mut folders = self.positions.iter().take(top).filter(slash).count();
-        for (at, seen) in self.positions.iter().enumerate() {
+        let mut letters = Vec::with_capacity(positions.len());
+        for (at, seen) in positions.iter().enumerate() {
             let known = at > top || varied && seen.count() > 1;
-            letters.push(if known { *seen } else { self.expected(at, top, folders) });
-            folders = folders.saturating_sub(usize::from(slash(&seen)));
+            letters.push(if known { *seen } else { expected(&positions, at, top, folders) });
+            folders = folders.saturating_sub(usize::from(only_ends(&seen)));
             varied |= seen.count() > 1;
         }
         let mut weights = vec![1.0; letters.len()];
@@ -181,7 +204,7 @@ impl Names {
             weights[at] = weights[at + 1] * f64::from(letters[at + 1].count());
             if weights[at] > UNREACHABLE {
                 weights[at] = weights[at + 1];
-                letters[at + 1] = self.positions[at + 1];
+                letters[at + 1] = positions[at + 1];
             }
         }
         for at in top + 1..letters.len() {
@@ -192,70 +215,77 @@ impl Names {
                 break;
             }
         }
-        Scale { letters, weights }
+        Scale { widths, letters, weights }
     }
+}
 
-    /// Which characters may be at a position where a page, or all pages, had few: a counter's
-    /// leading zero will be another digit, a hash's first character any.
-    fn expected(&self, at: usize, top: usize, folders: usize) -> Letters {
-        let seen = self.positions[at];
-        // As in the positions behind it, if they count with what is here: digits, hexadecimal.
-        let behind = self.positions[at + 1..].iter().take(4);
-        if let Some(letters) = behind.filter(|letters| letters.count() >= 10 && letters.hold(seen)).next_back() {
-            return *letters;
-        }
-        let alphabetic = seen.wide.is_some() || seen.ascii & (LOWER | UPPER) != 0;
-        if seen.count() > 1 || seen.ascii & DIGITS != 0 || alphabetic && at + 1 == top {
-            seen.whole_classes()
-        } else if at == 0 || seen.ascii == 1 << b'/' && folders <= 2 {
-            // Whatever is behind a folder, or behind everything.
-            seen.and_the_next()
-        } else {
-            seen
-        }
+/// The characters of a name, folder by folder, each filled up to its width.
+fn characters<'a>(widths: &'a [usize], name: &'a str) -> impl Iterator<Item = Option<char>> {
+    let folders = name.split('/').map(Some).chain(std::iter::repeat(None));
+    widths.iter().zip(folders).flat_map(|(width, folder)| {
+        let characters = folder.unwrap_or_default().chars().map(Some);
+        characters.chain(std::iter::repeat(None)).take(*width)
+    })
+}
+
+/// Which characters may be at a position where a page, or all pages, had few: a counter's leading
+/// zero will be another digit, a hash's first character any.
+fn expected(positions: &[Letters], at: usize, top: usize, folders: usize) -> Letters {
+    let seen = positions[at];
+    // As in the positions behind it, if they count with what is here: digits, hexadecimal.
+    let mut behind = positions[at + 1..].iter().take(4).filter(|letters| letters.characters() >= 10);
+    if seen.characters() > 0
+        && let Some(letters) = behind.rfind(|letters| letters.hold(seen))
+    {
+        return Letters { ends: seen.ends, ..*letters };
+    }
+    let alphabetic = seen.wide.is_some() || seen.ascii & (LOWER | UPPER) != 0;
+    if seen.characters() > 1 || seen.ascii & DIGITS != 0 || alphabetic && at + 1 == top {
+        seen.whole_classes()
+    } else if at == 0 || seen.characters() == 0 && folders <= 2 {
+        // Whatever is behind a folder, or behind everything.
+        seen.and_the_next()
+    } else {
+        seen
     }
 }
 
 /// How names count: the characters of each position, and what one step there is worth.
 #[derive(Debug)]
 pub(super) struct Scale {
+    widths: Vec<usize>,
     letters: Vec<Letters>,
     weights: Vec<f64>,
 }
 
 impl Scale {
+    fn ranks<'a>(&'a self, name: &'a str) -> impl Iterator<Item = f64> {
+        self.letters.iter().zip(characters(&self.widths, name)).map(|(letters, c)| letters.rank(c))
+    }
+
     /// How far it is from one name to another.
     pub(super) fn distance(&self, from: &str, to: &str) -> f64 {
-        let (mut from, mut to) = (from.chars(), to.chars());
-        let rank = |letters: &Letters, c: Option<char>| c.map_or(0.0, |c| letters.rank(c));
-        self.letters
-            .iter()
-            .zip(&self.weights)
-            .map(|(letters, weight)| (rank(letters, to.next()) - rank(letters, from.next())) * weight)
-            .sum()
+        let steps = self.ranks(from).zip(self.ranks(to)).map(|(from, to)| to - from);
+        steps.zip(&self.weights).map(|(steps, weight)| steps * weight).sum()
     }
 
     /// How far it is from a name to the last there could be.
     pub(super) fn to_the_end(&self, from: &str) -> f64 {
-        let mut from = from.chars();
-        self.letters
-            .iter()
-            .zip(&self.weights)
-            .map(|(letters, weight)| {
-                (f64::from(letters.count()) - 1.0 - from.next().map_or(0.0, |c| letters.rank(c))).max(0.0) * weight
-            })
-            .sum()
+        let steps = self
+            .ranks(from)
+            .zip(&self.letters)
+            .map(|(rank, letters)| f64::from(letters.count()) - 1.0 - rank);
+        steps.zip(&self.weights).map(|(steps, weight)| steps.max(0.0) * weight).sum()
     }
 
     /// The name so far from another, exact to the precision asked for.
     pub(super) fn advance(&self, from: &str, distance: f64, precision: f64) -> Option<String> {
-        let mut from = from.chars();
         let mut left = distance;
         let mut digits = Vec::with_capacity(self.letters.len());
-        for (letters, weight) in self.letters.iter().zip(&self.weights) {
+        for (rank, weight) in self.ranks(from).zip(&self.weights) {
             let steps = (left / weight).floor().min(f64::from(u32::MAX));
             left = (left - steps * weight).max(0.0);
-            digits.push(steps + from.next().map_or(0.0, |c| letters.rank(c)));
+            digits.push(steps + rank);
         }
         let mut carry = 0.0;
         for (digit, letters) in digits.iter_mut().zip(&self.letters).rev() {
@@ -270,6 +300,26 @@ impl Scale {
         let coarse = self.weights.iter().take_while(|weight| **weight >= precision).count();
         digits.truncate(coarse + 1);
         let end = digits.iter().rposition(|digit| *digit > 0.0)? + 1;
-        digits.iter().take(end).zip(&self.letters).map(|(digit, letters)| letters.nth(*digit as u32)).collect()
+        Some(self.name(&digits[..end]))
+    }
+
+    fn name(&self, digits: &[f64]) -> String {
+        let mut positions =
+            digits.iter().zip(&self.letters).map(|(digit, letters)| letters.nth(*digit as u32));
+        let mut name = String::new();
+        for (depth, width) in self.widths.iter().enumerate() {
+            if positions.len() == 0 {
+                break;
+            }
+            if depth > 0 {
+                name.push('/');
+            }
+            let mut ended = false;
+            for c in positions.by_ref().take(*width) {
+                ended |= c.is_none();
+                name.extend(c.filter(|_| !ended));
+            }
+        }
+        name
     }
 }
