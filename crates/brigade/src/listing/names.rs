@@ -191,12 +191,14 @@ impl Names {
         let top = both.take_while(|(a, b)| a == b).count();
         let only_ends = |letters: &&Letters| letters.characters() == 0;
         let mut folders = positions.iter().take(top).filter(only_ends).count();
-        let mut varied = false;
+        let (mut varied, mut deeper) = (false, false);
         let mut letters = Vec::with_capacity(positions.len());
         for (at, seen) in positions.iter().enumerate() {
-            let known = at > top || varied && seen.count() > 1;
+            let known = at > top || varied && (seen.count() > 1 || deeper);
             letters.push(if known { *seen } else { expected(&positions, at, top, folders) });
             folders = folders.saturating_sub(usize::from(only_ends(&seen)));
+            // What stays alike below folders that differ may be all there is.
+            deeper |= varied && seen.characters() == 0;
             varied |= seen.count() > 1;
         }
         let mut weights = vec![1.0; letters.len()];

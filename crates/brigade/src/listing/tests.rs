@@ -102,9 +102,8 @@ fn families(n: u64) -> Vec<(&'static str, Vec<String>)> {
 fn rounds_allowed(family: &str) -> usize {
     match family {
         "hex hashes" | "hex hashes, two folders" | "UUIDs" | "base64 names" | "times in ms" => 12,
-        "hive partitions" | "few huge folders, many tiny" | "words" | "folders of a thousand" => 35,
-        "hive, region and date" => 55,
-        _ => 22,
+        "hive partitions" | "few huge folders, many tiny" | "hive, region and date" | "words" => 35,
+        _ => 24,
     }
 }
 
