@@ -1,5 +1,7 @@
 //! Files of another writer, pyarrow's (`files/make.py`), whole and damaged.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop here")]
+
 use std::fs::File;
 use std::io::{Seek, Write};
 
@@ -28,12 +30,12 @@ fn file(bytes: &[u8]) -> File {
 fn row(i: u64) -> Row {
     let live = !i.is_multiple_of(11);
     let size = match i {
-        ..200 => 7,
-        ..400 => 1000 * i,
-        ..600 => i * i,
-        ..800 => 1_000_000_000_000 - i * i * 3,
-        ..1000 if i.is_multiple_of(97) => (1 << 40) + i,
-        ..1000 => 100_000 + i * 7919 % 1000,
+        0..200 => 7,
+        200..400 => 1000 * i,
+        400..600 => i * i,
+        600..800 => 1_000_000_000_000 - i * i * 3,
+        800..1000 if i.is_multiple_of(97) => (1 << 40) + i,
+        800..1000 => 100_000 + i * 7919 % 1000,
         _ => (u128::from(i) * 6_364_136_223_846_793_005 % (1 << 62)) as u64,
     };
     let time = i as i64;

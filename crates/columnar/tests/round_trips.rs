@@ -3,6 +3,8 @@
 //! Parquet is written by arrow-rs, ORC by the few lines below: version-one encodings, in small blocks
 //! and stripes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop here")]
+
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::sync::Arc;
