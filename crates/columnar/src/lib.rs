@@ -35,6 +35,11 @@
 //! Parquet is arrow-rs' reader. ORC has its own here, because the existing one holds whole stripes,
 //! 64 MiB and more of them.
 
+#![cfg_attr(
+    test,
+    expect(clippy::unwrap_used, reason = "a test that unwraps what is missing should fail there")
+)]
+
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

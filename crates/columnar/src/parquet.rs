@@ -1,8 +1,9 @@
 //! Parquet files, by arrow-rs' reader.
 //!
-//! Texts are views into the pages they came from, which is a third quicker than the column readers
-//! below it and needs no copy. Invariants: the types come from the Parquet schema alone, whatever
-//! another writer noted beside it; only top-level columns are read.
+//! Texts are views into the pages they came from: no copies, and less than half the work of the column
+//! readers below it. Invariants: the types come from the Parquet schema alone, whatever
+//! another writer noted beside it; only top-level columns are read. Non-goal:
+//! a limit to what a page inflates to, which arrow-rs takes from the page's header.
 
 use std::fs::File;
 use std::sync::Arc;

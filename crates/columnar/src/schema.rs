@@ -30,6 +30,10 @@ pub fn schema_columns(format: Format, schema: &str) -> Result<Vec<String>, Inval
 }
 
 fn parquet(schema: &str) -> Result<Vec<String>, String> {
+    // The parser does not mind a message without its end.
+    if !schema.trim_end().ends_with('}') {
+        return Err("it should read message name { required binary key (UTF8); … }".to_owned());
+    }
     let message = caught(|| Ok(parse_message_type(schema)?)).map_err(|damaged| damaged.problem)?;
     Ok(message.get_fields().iter().map(|field| field.name().to_owned()).collect())
 }

@@ -274,3 +274,63 @@ fn width(code: u8) -> u32 {
 fn fixed_width(bits: u32) -> u32 {
     (0..32).map(width).find(|width| *width >= bits).unwrap_or(64)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use super::super::stream::Compression;
+    use super::*;
+
+    fn stream(bytes: &[u8]) -> Stream {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Stream::new(&Arc::new(file), 0, bytes.len() as u64, Compression::None).unwrap()
+    }
+
+    fn integers(version: Version, signed: bool, bytes: &[u8]) -> Vec<i64> {
+        let mut integers = Integers::new(stream(bytes), version, signed);
+        std::iter::from_fn(|| integers.next().ok()).collect()
+    }
+
+    /// The examples of the specification.
+    #[test]
+    fn the_specification_s_runs_are_decoded() {
+        let one = |bytes: &[u8]| integers(Version::One, false, bytes);
+        assert_eq!(one(&[0x61, 0x00, 0x07]), [7; 100]);
+        assert_eq!(one(&[0x61, 0xff, 0x64]), (1..=100).rev().collect::<Vec<_>>());
+        assert_eq!(one(&[0xfb, 0x02, 0x03, 0x04, 0x07, 0x0b]), [2, 3, 4, 7, 11]);
+
+        let two = |bytes: &[u8]| integers(Version::Two, false, bytes);
+        assert_eq!(two(&[0x0a, 0x27, 0x10]), [10_000; 5]);
+        let direct = [0x5e, 0x03, 0x5c, 0xa1, 0xab, 0x1e, 0xde, 0xad, 0xbe, 0xef];
+        assert_eq!(two(&direct), [23713, 43806, 57005, 48879]);
+        let patched = [
+            0x8e, 0x09, 0x2b, 0x21, 0x07, 0xd0, 0x1e, 0x00, 0x14, 0x70, 0x28, 0x32, 0x3c, 0x46, 0x50, 0x5a,
+            0xfc, 0xe8,
+        ];
+        assert_eq!(two(&patched), [2030, 2000, 2020, 1_000_000, 2040, 2050, 2060, 2070, 2080, 2090]);
+        let delta = [0xc6, 0x09, 0x02, 0x02, 0x22, 0x42, 0x42, 0x46];
+        assert_eq!(two(&delta), [2, 3, 5, 7, 11, 13, 17, 19, 23, 29]);
+
+        let mut booleans = Booleans::new(stream(&[0xff, 0x80]));
+        let booleans: Vec<_> = std::iter::from_fn(|| booleans.next().ok()).collect();
+        assert_eq!(booleans, [true, false, false, false, false, false, false, false]);
+    }
+
+    #[test]
+    fn any_bytes_end() {
+        // A few thousand beginnings, each before bytes of every kind.
+        for first in 0..=255 {
+            for second in [0, 1, 7, 8, 127, 128, 255] {
+                let mut bytes = vec![first, second];
+                bytes.extend((0..200_u8).map(|nth| nth.wrapping_mul(37) ^ second));
+                for version in [Version::One, Version::Two] {
+                    let found = integers(version, first & 1 == 0, &bytes);
+                    assert!(found.len() <= 512 * bytes.len());
+                }
+            }
+        }
+    }
+}
