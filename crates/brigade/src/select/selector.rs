@@ -319,6 +319,9 @@ impl Filters {
     }
 
     fn include(&self, key: &str) -> bool {
+        if self.globs.is_empty() {
+            return true;
+        }
         let key = key.strip_prefix(self.below.as_str()).unwrap_or(key);
         self.globs.iter().find(|(glob, _)| glob.matches(key)).is_none_or(|(_, include)| *include)
     }
