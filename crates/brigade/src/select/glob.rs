@@ -27,8 +27,15 @@ struct Rest {
 /// What stands between two `*`.
 #[derive(Clone, Debug)]
 enum Piece {
-    Text { text: Box<str>, finder: Box<Finder<'static>> },
-    Characters(Box<[One]>),
+    Text {
+        text: Box<str>,
+        finder: Box<Finder<'static>>,
+    },
+    /// With the text that it begins with, to look for first.
+    Characters {
+        ones: Box<[One]>,
+        lead: Box<Finder<'static>>,
+    },
 }
 
 /// What fits one character.
@@ -63,26 +70,25 @@ impl Glob {
 
 impl Piece {
     fn new(characters: Vec<One>) -> Self {
-        let text: Option<String> = characters
+        let lead: String = characters
             .iter()
-            .map(|one| match one {
+            .map_while(|one| match one {
                 One::This(c) => Some(*c),
                 One::Any | One::Set { .. } => None,
             })
             .collect();
-        match text {
-            Some(text) => {
-                let finder = Box::new(Finder::new(&text).into_owned());
-                Self::Text { text: text.into(), finder }
-            }
-            None => Self::Characters(characters.into()),
+        let finder = Box::new(Finder::new(&lead).into_owned());
+        if lead.chars().count() == characters.len() {
+            Self::Text { text: lead.into(), finder }
+        } else {
+            Self::Characters { ones: characters.into(), lead: finder }
         }
     }
 
     fn is_empty(&self) -> bool {
         match self {
             Self::Text { text, .. } => text.is_empty(),
-            Self::Characters(ones) => ones.is_empty(),
+            Self::Characters { ones, .. } => ones.is_empty(),
         }
     }
 
@@ -90,7 +96,7 @@ impl Piece {
     fn after_start<'a>(&self, text: &'a str) -> Option<&'a str> {
         match self {
             Self::Text { text: piece, .. } => text.strip_prefix(&**piece),
-            Self::Characters(ones) => {
+            Self::Characters { ones, .. } => {
                 let mut chars = text.chars();
                 let fits = ones.iter().all(|one| chars.next().is_some_and(|c| one.fits(c)));
                 fits.then_some(chars.as_str())
@@ -102,7 +108,7 @@ impl Piece {
     fn before_end<'a>(&self, text: &'a str) -> Option<&'a str> {
         match self {
             Self::Text { text: piece, .. } => text.strip_suffix(&**piece),
-            Self::Characters(ones) => {
+            Self::Characters { ones, .. } => {
                 let mut chars = text.chars();
                 let fits = ones.iter().rev().all(|one| chars.next_back().is_some_and(|c| one.fits(c)));
                 fits.then_some(chars.as_str())
@@ -114,14 +120,17 @@ impl Piece {
     fn after_first<'a>(&self, text: &'a str) -> Option<&'a str> {
         match self {
             Self::Text { text: piece, finder } => text.get(finder.find(text.as_bytes())? + piece.len()..),
-            Self::Characters(_) => {
-                let mut chars = text.chars();
+            Self::Characters { lead, .. } => {
+                let mut from = text;
                 loop {
-                    let after = self.after_start(chars.as_str());
+                    from = from.get(lead.find(from.as_bytes())?..)?;
+                    let after = self.after_start(from);
                     if after.is_some() {
                         return after;
                     }
+                    let mut chars = from.chars();
                     chars.next()?;
+                    from = chars.as_str();
                 }
             }
         }

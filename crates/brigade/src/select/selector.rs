@@ -331,6 +331,9 @@ impl Filters {
     }
 
     fn include(&self, key: &str) -> bool {
+        if self.globs.is_empty() {
+            return true;
+        }
         let key = key.strip_prefix(self.below.as_str()).unwrap_or(key);
         self.globs.iter().find(|(glob, _)| glob.matches(key)).is_none_or(|(_, include)| *include)
     }
@@ -633,10 +636,10 @@ mod tests {
     #[ignore = "measures"]
     #[expect(clippy::print_stdout, reason = "what it measures")]
     fn speed() {
-        let keys: Vec<String> = (0..10_000)
+        let keys: Vec<String> = (0..256)
             .map(|n| format!("photos/2026/{:02}/album {}/IMG_{n:06}.jpg", n % 12 + 1, n % 97))
             .collect();
-        let times: Vec<String> = (0..10_000)
+        let times: Vec<String> = (0..256)
             .map(|n| format!("2026-{:02}-{:02}T01:02:03.000Z", n % 12 + 1, n % 30 % 28 + 1))
             .collect();
         let rows: Vec<Listed<'_>> = keys
@@ -681,11 +684,11 @@ mod tests {
             let selector = Selector::new(selection);
             let mut best = f64::MAX;
             let mut selected = 0;
-            for _ in 0..30 {
+            for _ in 0..2_000 {
                 let start = Instant::now();
                 selected =
                     rows.iter().filter(|row| black_box(&selector).verdict(row) == Verdict::Selected).count();
-                best = best.min(start.elapsed().as_secs_f64() * 1e9 / 1e4);
+                best = best.min(start.elapsed().as_secs_f64() * 1e9 / 256.0);
             }
             println!("{name}: {best:.1} ns a row, {selected} of {} selected", rows.len());
         }
