@@ -35,6 +35,16 @@ bench *options:
     cargo build --release --bins
     python3 bench/cold_start.py {{options}}
 
+# Inventories into manifests, deltas and reports, beside DuckDB, polars and others.
+bench-manifests *options:
+    cargo build --release --bin brigade
+    python3 bench/manifests.py {{options}}
+
+# What one worker of a transfer needs, S3 to S3.
+bench-worker *options:
+    cargo build --release --bin generate-manifest
+    python3 bench/worker.py {{options}}
+
 # Format everything.
 fmt:
     cargo fmt --all

@@ -16,13 +16,11 @@ import platform
 import signal
 import socket
 import statistics
-import subprocess
 import sys
 import time
 import zipfile
 
-HERE = pathlib.Path(__file__).resolve().parent
-REPOSITORY = HERE.parent
+from environment import HERE, python_with, target_directory
 
 # The clients that each function's main creates. A function that also acts as the batch role has S3
 # twice, and STS.
@@ -70,22 +68,6 @@ POLL = b"GET /2018-06-01/runtime/invocation/next "
 PATIENCE_SECONDS = 30
 
 
-def python_with_boto3(target):
-    """The interpreter of a virtual environment below the target directory, made if need be."""
-    requirements = HERE / "requirements.txt"
-    environment = target / "bench" / "venv"
-    python = environment / "bin" / "python"
-    installed = environment / "installed.txt"
-    wanted = f"{platform.python_version()}\n{requirements.read_text()}"
-    if not installed.is_file() or installed.read_text() != wanted:
-        print("installing boto3 …", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--requirement", requirements], check=True)
-        installed.write_text(wanted)
-    return python
-
-
 def cold_start(command, lambda_api):
     """Until the first poll: milliseconds by the clock and of the processor; resident MiB then."""
     host, port = lambda_api.getsockname()
@@ -130,12 +112,11 @@ def main():
     if arguments.roots:
         ENVIRONMENT["SSL_CERT_FILE"] = arguments.roots
 
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")).resolve()
-    binaries = {name: target / "release" / name for name in CLIENTS}
+    binaries = {name: target_directory() / "release" / name for name in CLIENTS}
     missing = [name for name, binary in binaries.items() if not binary.is_file()]
     if missing:
         sys.exit(f"not built: {', '.join(missing)}; run cargo build --release --bins first")
-    python = python_with_boto3(target)
+    python = python_with(HERE / "requirements.txt", "venv")
     commands = {}
     for name, clients in CLIENTS.items():
         commands[name, "rust"] = [str(binaries[name])]
