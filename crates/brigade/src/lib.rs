@@ -10,6 +10,7 @@
 //! through the [`ports`], so this crate compiles without an AWS SDK, a Lambda runtime or an async
 //! runtime, and holds no file, socket or clock.
 
+pub mod compare;
 pub mod cost;
 pub mod csv;
 pub mod failure;
