@@ -30,9 +30,9 @@ struct Pair {
     command: Vec<String>,
     size_only: bool,
     no_overwrite: bool,
-    /// Says nothing of two buckets: it is asked for, and we have no such option.
-    #[serde(rename = "exactTimestamps")]
-    _exact_timestamps: bool,
+    /// We have no such option. Between two buckets it does nothing but to undo `--size-only`: the
+    /// CLI takes the last of its strategies that is asked for.
+    exact_timestamps: bool,
     delete: bool,
     filters: Vec<(Kind, String)>,
     prefix: String,
@@ -75,8 +75,10 @@ fn ours(
     tally: &mut BTreeMap<Decision, usize>,
 ) -> (Vec<String>, Vec<String>) {
     let mut below = DestinationKeys::below(&pair.prefix);
-    let mut snapshot =
-        SnapshotBuilder::new(Rule::Sync(Sync { size_only: pair.size_only, no_overwrite: pair.no_overwrite }));
+    let mut snapshot = SnapshotBuilder::new(Rule::Sync(Sync {
+        size_only: pair.size_only && !pair.exact_timestamps,
+        no_overwrite: pair.no_overwrite,
+    }));
     for object in pair.destination.iter().filter(|object| selected(&object.key)) {
         snapshot.insert(&object.listed("destination", below.key_of(&object.key)));
     }

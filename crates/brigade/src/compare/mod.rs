@@ -40,7 +40,8 @@ pub enum Rule {
     Sync(Sync),
 }
 
-/// The options of `aws s3 sync` that matter between two buckets; `--exact-timestamps` does not.
+/// The options of `aws s3 sync` that matter between two buckets. `--exact-timestamps` is about
+/// downloads; here it would only undo `--size-only`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sync {
     /// `--size-only`: dates say nothing.
