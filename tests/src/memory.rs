@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brigade::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, RoleArn, VersionId};
 use brigade::ports::{
-    AwsError, AwsResult, Body, Callbacks, Notices, ObjectAt, ObjectFacts, Page, PageObject, ReadObjects, Scratch,
-    Upload, WriteObjects,
+    AwsError, AwsResult, Body, Callbacks, Notices, ObjectAt, ObjectFacts, Page, PageObject, ReadObjects,
+    Scratch, Upload, WriteObjects,
 };
 use brigade::route::{SourceObject, StorageClass};
 use jiff::Timestamp;

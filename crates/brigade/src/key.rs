@@ -49,11 +49,6 @@ pub fn is_plain(key: &[u8]) -> bool {
     })
 }
 
-/// Writes a key, as [`encode`] does, behind what `text` already holds.
-pub fn encode_into(text: &mut String, key: &str) {
-    text.extend(utf8_percent_encode(key, KEPT));
-}
-
 /// The key that an inventory's or a report's cell means: decoded once, `+` being a space.
 ///
 /// # Errors

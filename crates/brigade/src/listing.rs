@@ -20,8 +20,7 @@ use futures_util::stream::FuturesUnordered;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ports::Page;
-use crate::route::SourceObject;
+use crate::ports::{Page, PageObject};
 
 mod names;
 
@@ -460,7 +459,7 @@ where
     ///
     /// # Errors
     /// Whatever `list` answers. Its range is asked for again only by a listing resumed.
-    pub async fn next_page(&mut self, has_time: impl Fn() -> bool) -> Result<Option<Vec<SourceObject>>, E> {
+    pub async fn next_page(&mut self, has_time: impl Fn() -> bool) -> Result<Option<Vec<PageObject>>, E> {
         loop {
             while has_time()
                 && let Some(request) = self.shards.next_request()
@@ -470,7 +469,7 @@ where
             }
             let Some((range, page)) = self.in_flight.next().await else { return Ok(None) };
             let Page { mut objects, more } = page?;
-            let keys: Vec<&str> = objects.iter().map(|object| object.key.as_str()).collect();
+            let keys: Vec<&str> = objects.iter().map(|listed| listed.object.key.as_str()).collect();
             let ours = self.shards.answer(range, &keys, more);
             objects.truncate(ours);
             if !objects.is_empty() {

@@ -333,6 +333,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::id::VersionId;
 
     fn photos() -> BucketName {
         "photos".parse().expect("a bucket")

@@ -85,6 +85,16 @@ struct Open {
 }
 
 impl PartitionWriter {
+    /// The `fileSchema` of the files, of a list that names versions or does not.
+    #[must_use]
+    pub fn schema_of(versions: bool) -> &'static str {
+        if versions {
+            "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag, StorageClass, IntelligentTieringAccessTier, EncryptionStatus"
+        } else {
+            "Bucket, Key, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag, StorageClass, IntelligentTieringAccessTier, EncryptionStatus"
+        }
+    }
+
     /// Of a list that names versions, or does not.
     #[must_use]
     pub fn new(partitions: Partitions, versions: bool) -> Self {
@@ -96,16 +106,6 @@ impl PartitionWriter {
     #[must_use]
     pub fn holding(self, bytes: usize) -> Self {
         Self { bound: bytes, ..self }
-    }
-
-    /// The `fileSchema` of the files.
-    #[must_use]
-    pub fn schema(&self) -> &'static str {
-        if self.versions {
-            "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag, StorageClass, IntelligentTieringAccessTier, EncryptionStatus"
-        } else {
-            "Bucket, Key, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag, StorageClass, IntelligentTieringAccessTier, EncryptionStatus"
-        }
     }
 
     /// Takes a row, of the source or of the destination, and the key that its object has at the
@@ -187,7 +187,11 @@ fn write_row(text: &mut String, row: &Listed<'_>, versions: bool) {
     } = *row;
     write_cell(text, Some(bucket));
     text.push(',');
-    key::encode_into(text, key);
+    if key::is_plain(key.as_bytes()) {
+        text.push_str(key)
+    } else {
+        text.push_str(&key::encode(key))
+    }
     if versions {
         text.push(',');
         write_cell(text, version);

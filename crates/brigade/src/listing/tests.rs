@@ -213,17 +213,9 @@ proptest! {
     }
 }
 
-fn objects(keys: &[String]) -> Vec<SourceObject> {
-    keys.iter()
-        .map(|key| SourceObject {
-            key: key.parse().expect("a key"),
-            version: None,
-            size: None,
-            storage_class: None,
-            archived: false,
-            encryption: None,
-        })
-        .collect()
+fn objects(keys: &[String]) -> Vec<PageObject> {
+    let object = |key: &String| crate::listed::Listed::of("photos", key).to_object().expect("an object");
+    keys.iter().map(|key| PageObject { object: object(key), modified: None, etag: None }).collect()
 }
 
 #[test]
@@ -244,7 +236,7 @@ fn a_lister_stops_when_time_is_up_and_resumes() {
         let mut lister = Lister::new(shards, list);
         let has_time = || calls.get() < began + 50;
         while let Some(page) = lister.next_page(has_time).now_or_never().expect("ready").expect("listed") {
-            seen.extend(page.into_iter().map(|object| object.key.to_string()));
+            seen.extend(page.into_iter().map(|object| object.object.key.to_string()));
         }
         assert!(calls.get() <= began + 50, "no request after the time is up");
         let Some(cursor) = lister.checkpoint() else { break };

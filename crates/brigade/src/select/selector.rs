@@ -450,6 +450,8 @@ mod tests {
             all in any::<bool>(),
         ) -> Selection {
             Selection {
+                changed_since: None,
+                sync: None,
                 prefixes,
                 filters: filters
                     .into_iter()
