@@ -255,19 +255,19 @@ impl<'a> DataFile<'a> {
         chunk: &[u8],
         each: &mut impl FnMut(&Listed<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        caught(each, |each| self.take(chunk, each))
+    }
+
+    fn take(&mut self, chunk: &[u8], each: &mut Each<'_>) -> Result<(), Stop> {
         self.digest.update(chunk);
         self.size += chunk.len() as u64;
         let Self { inflate, rows, reader, .. } = self;
-        let Some(inflate) = inflate else {
-            return rows.push(chunk, &mut |row| reader.read(&row, each));
-        };
-        let file = reader.file;
-        inflate
-            .push(chunk, &mut |text| rows.push(text, &mut |row| reader.read(&row, each)).map_err(Stop::Other))
-            .map_err(|stop| match stop {
-                Stop::Gzip(error) => gzip(file, &error).into(),
-                Stop::Other(error) => error,
-            })
+        let mut each = |row: Row<'_>| reader.read(&row, each);
+        match inflate {
+            Some(inflate) => inflate.push(chunk, &mut |text| rows.push(text, &mut each)),
+            None => rows.push(chunk, &mut each),
+        }
+        .map_err(|stop| stop.of(self.reader.file))
     }
 
     /// Hands on what is left and gives the file's verdict.
@@ -275,9 +275,13 @@ impl<'a> DataFile<'a> {
     /// # Errors
     /// When size or MD5 are not those of the manifest, and the first error of `each`.
     pub fn finish<E: From<DamagedFile>>(
-        mut self,
+        self,
         each: &mut impl FnMut(&Listed<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        caught(each, |each| self.end(each))
+    }
+
+    fn end(mut self, each: &mut Each<'_>) -> Result<(), Stop> {
         let file = self.reader.file;
         let key = || file.key.to_string();
         if self.size != file.size {
@@ -288,21 +292,63 @@ impl<'a> DataFile<'a> {
             return Err(DamagedFile::Checksum { key: key(), found, expected: file.md5.clone() }.into());
         }
         if let Some(inflate) = self.inflate {
-            inflate.finish().map_err(|error| gzip(file, &error))?;
+            inflate.finish().map_err(|error| Stop::from(error).of(file))?;
         }
         self.rows.finish(&mut |row| self.reader.read(&row, each))
     }
 }
 
-/// Why inflating stopped.
-enum Stop<E> {
+/// What takes each object. Not generic, so that reading is compiled with this crate, for speed, and
+/// not with its callers, for size.
+type Each<'a> = dyn FnMut(&Listed<'_>) -> Result<(), Stop> + 'a;
+
+/// Why reading stopped.
+enum Stop {
     Gzip(InvalidGzip),
-    Other(E),
+    Damaged(DamagedFile),
+    Caller,
 }
 
-impl<E> From<InvalidGzip> for Stop<E> {
+impl Stop {
+    /// The same, having named the file.
+    fn of(self, file: &InventoryFile) -> Self {
+        match self {
+            Self::Gzip(error) => {
+                Self::Damaged(DamagedFile::Gzip { key: file.key.to_string(), problem: error.to_string() })
+            }
+            Self::Damaged(_) | Self::Caller => self,
+        }
+    }
+}
+
+impl From<InvalidGzip> for Stop {
     fn from(error: InvalidGzip) -> Self {
         Self::Gzip(error)
+    }
+}
+
+impl From<DamagedFile> for Stop {
+    fn from(error: DamagedFile) -> Self {
+        Self::Damaged(error)
+    }
+}
+
+/// Reads with an `each` that keeps its error to itself.
+fn caught<E: From<DamagedFile>>(
+    each: &mut impl FnMut(&Listed<'_>) -> Result<(), E>,
+    read: impl FnOnce(&mut Each<'_>) -> Result<(), Stop>,
+) -> Result<(), E> {
+    let mut callers = Ok(());
+    let stopped = read(&mut |listed| {
+        each(listed).map_err(|error| {
+            callers = Err(error);
+            Stop::Caller
+        })
+    });
+    match stopped {
+        Ok(()) | Err(Stop::Caller) => callers,
+        Err(Stop::Damaged(error)) => Err(error.into()),
+        Err(Stop::Gzip(_)) => unreachable!("it was named"),
     }
 }
 
@@ -315,11 +361,7 @@ struct RowReader<'a> {
 }
 
 impl RowReader<'_> {
-    fn read<E: From<DamagedFile>>(
-        &mut self,
-        row: &Row<'_>,
-        each: &mut impl FnMut(&Listed<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn read(&mut self, row: &Row<'_>, each: &mut Each<'_>) -> Result<(), Stop> {
         match self.columns.listed(row, &mut self.scratch) {
             Ok(listed) => each(&listed),
             Err(problem) => {
@@ -327,10 +369,6 @@ impl RowReader<'_> {
             }
         }
     }
-}
-
-fn gzip(file: &InventoryFile, error: &InvalidGzip) -> DamagedFile {
-    DamagedFile::Gzip { key: file.key.to_string(), problem: error.to_string() }
 }
 
 #[cfg(test)]
