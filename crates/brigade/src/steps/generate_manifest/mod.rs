@@ -28,6 +28,7 @@ mod csv;
 mod leg;
 mod lists;
 mod sink;
+mod waiting;
 
 use leg::Leg;
 
