@@ -295,13 +295,13 @@ impl List {
         }
     }
 
-    fn slices(self, side: Side) -> Vec<SliceContent> {
+    fn slices(self, side: Side, most: u64) -> Vec<SliceContent> {
         match self {
             Self::Inventory { list, .. } => {
                 let DataFiles { bucket, format, schema, files } = list;
                 let list =
                     |files| DataFiles { bucket: bucket.clone(), format, schema: schema.clone(), files };
-                let shares = slices_of(files).into_iter();
+                let shares = slices_of(files, most).into_iter();
                 shares.map(|files| SliceContent::Inventory { side, list: list(files) }).collect()
             }
             Self::Csv { etag, .. } => vec![SliceContent::Csv { etag }],
@@ -326,7 +326,7 @@ impl Work {
     /// Lists that one worker can compare are compared by one; others are shared out first.
     fn of(source: List, destination: Option<List>) -> Self {
         let Some(destination) = destination else {
-            return Self { slices: source.slices(Side::Source), partitions: 0 };
+            return Self { slices: source.slices(Side::Source, MOST_SLICES), partitions: 0 };
         };
         let partitions = match destination.most_rows() {
             Some(rows) => Partitions::for_rows(rows).count(),
@@ -341,8 +341,8 @@ impl Work {
                 Self { slices: vec![SliceContent::Comparison { source, destination }], partitions: 0 }
             }
             (source, destination) => {
-                let mut slices = source.slices(Side::Source);
-                slices.extend(destination.slices(Side::Destination));
+                let mut slices = source.slices(Side::Source, MOST_SLICES / 2);
+                slices.extend(destination.slices(Side::Destination, MOST_SLICES / 2));
                 Self { slices, partitions }
             }
         }
@@ -547,10 +547,10 @@ fn checksum_key(manifest: &ObjectKey) -> Result<ObjectKey, InvalidRequest> {
 }
 
 /// Consecutive files, together large enough to be worth a worker, and few enough for one map.
-fn slices_of(files: Vec<InventoryFile>) -> Vec<Vec<InventoryFile>> {
+fn slices_of(files: Vec<InventoryFile>, most: u64) -> Vec<Vec<InventoryFile>> {
     let total: u64 = files.iter().map(|file| file.size).sum();
-    let share = total.div_ceil(MOST_SLICES).max(LEAST_SLICE);
-    let fewest = usize::try_from(MOST_SLICES).map_or(1, |most| files.len().div_ceil(most));
+    let share = total.div_ceil(most).max(LEAST_SLICE);
+    let fewest = usize::try_from(most).map_or(1, |most| files.len().div_ceil(most));
     let mut slices: Vec<Vec<InventoryFile>> = Vec::new();
     let mut filled = u64::MAX;
     for file in files {
@@ -651,7 +651,7 @@ mod tests {
                 .enumerate()
                 .map(|(at, size)| InventoryFile { key: format!("{at}").parse().expect("a key"), size: *size, md5: String::new() })
                 .collect();
-            let slices = slices_of(files.clone());
+            let slices = slices_of(files.clone(), MOST_SLICES);
             prop_assert!(slices.len() as u64 <= MOST_SLICES + 1);
             prop_assert!(slices.iter().all(|slice| !slice.is_empty()));
             prop_assert_eq!(slices.concat(), files);
