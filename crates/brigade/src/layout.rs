@@ -1,6 +1,7 @@
 //! Where a transfer keeps what it writes about itself: `transfers/<name>/…` in the work bucket.
 
 use crate::id::{ObjectKey, TransferName};
+use crate::manifest::Compression;
 use crate::route::{Turn, Way};
 use crate::steps::check_inventory::Side;
 use crate::tally::List;
@@ -50,9 +51,15 @@ impl<'a> Layout<'a> {
 
     /// A part of a manifest: what one leg of a slice found to be copied one way, in one turn.
     #[must_use]
-    pub fn part(self, way: Way, turn: Turn, [slice, leg, part]: [u32; 3]) -> ObjectKey {
-        let (way, turn) = (way.as_str(), turn.as_str());
-        self.key(&format!("manifests/{way}/{turn}/part-{slice:05}-{leg:04}-{part:05}.csv.gz"))
+    pub fn part(
+        self,
+        way: Way,
+        turn: Turn,
+        [slice, leg, part]: [u32; 3],
+        compression: Compression,
+    ) -> ObjectKey {
+        let (way, turn, extension) = (way.as_str(), turn.as_str(), compression.extension());
+        self.key(&format!("manifests/{way}/{turn}/part-{slice:05}-{leg:04}-{part:05}.{extension}"))
     }
 
     /// A manifest in the shape of an inventory's `manifest.json`, and its MD5.

@@ -8,6 +8,8 @@ use std::io::Write;
 
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::csv::{Row, Rows, cell};
 use crate::id::{BucketName, ObjectKey};
@@ -23,10 +25,12 @@ pub const PART_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of rows that are compressed at a time.
 const STEP: usize = 64 * 1024;
 
-/// Whether the parts of a manifest are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether the parts of a manifest are compressed. Batch Operations reads either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Compression {
     /// As gzip.
+    #[default]
     Gzip,
     /// Not at all.
     None,
@@ -36,6 +40,24 @@ impl Compression {
     /// The quickest level: rows are short-lived, and the next one saves a third of the bytes for
     /// two thirds more time.
     const LEVEL: flate2::Compression = flate2::Compression::fast();
+
+    /// How the names of such files end.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Gzip => "csv.gz",
+            Self::None => "csv",
+        }
+    }
+
+    /// What such files are called when they are written.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Gzip => "application/gzip",
+            Self::None => "text/csv",
+        }
+    }
 }
 
 /// A finished part, to be written under the key it will be listed by.

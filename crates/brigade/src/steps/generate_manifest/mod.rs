@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::inventory::{DamagedFile, InvalidInventory};
 use crate::listed::Listed;
 use crate::listing;
-use crate::manifest::InvalidCsv;
+use crate::manifest::{Compression, InvalidCsv};
 use crate::ports::{AwsError, ReadObjects, Scratch, WriteObjects};
 use crate::select::Untold;
 use crate::steps::check_inventory::{Side, Slice, SliceContent};
@@ -43,6 +43,9 @@ pub struct Input {
     /// Where to go on.
     #[serde(default)]
     pub cursor: Cursor,
+    /// Whether the parts of manifests are compressed.
+    #[serde(default)]
+    pub compression: Compression,
 }
 
 /// Where a leg begins: a listing or a CSV too long for one invocation is worked off in legs.
@@ -146,8 +149,8 @@ pub async fn run(
     scratch: &impl Scratch,
     has_time: impl Fn() -> bool + Send,
 ) -> Result<Output, Error> {
-    let Input { transfer, slice, cursor } = &input;
-    let leg = Leg::new(transfer, slice.index, cursor.leg, work);
+    let Input { transfer, slice, cursor, compression } = &input;
+    let leg = Leg::new(transfer, slice.index, cursor.leg, *compression, work);
     let mut sink = Sink::new(leg, slice.content.side());
     let next = match &slice.content {
         SliceContent::Inventory { list, .. } => {
