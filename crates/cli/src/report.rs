@@ -110,12 +110,11 @@ impl Summary {
         let Self { succeeded, failed, .. } = self;
         let counted = format!("{succeeded} tasks succeeded, {failed} failed");
         match (succeeded, failed) {
-            (0, 0) => terminal
-                .success("No task is in the report: one of failed tasks only has none if none failed."),
-            (_, 0) => terminal.success(&counted),
-            (0, _) => {
-                terminal.failure(&format!("{counted}; a report of failed tasks only leaves out the others"))
+            (0, 0) => {
+                terminal.success("No task is in the report; one of failed tasks only has none if none failed")
             }
+            (_, 0) => terminal.success(&counted),
+            (0, _) => terminal.failure(&(counted + "; a report of failed tasks only leaves out the others")),
             (_, _) => terminal.failure(&counted),
         }
         for error in &self.errors {

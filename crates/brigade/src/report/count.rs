@@ -155,3 +155,31 @@ fn next_step(task: &TaskResult<'_>) -> &'static str {
         _ => "Read the message, mend the cause, then run the retry manifest.",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_beyond_those_told_apart_are_counted_together() {
+        let mut results = Results::default();
+        for round in 0..3 {
+            for kind in 0..2 * DISTINCT_ERRORS {
+                results.count(&TaskResult {
+                    bucket: "photos",
+                    encoded_key: &format!("{round}%20{kind}"),
+                    version: "",
+                    succeeded: false,
+                    http_status: "400",
+                    error_code: &format!("Error{kind}"),
+                    message: &format!("request {round}"),
+                });
+            }
+        }
+        let errors = results.sorted_errors();
+        assert_eq!((results.failed, errors.len()), (6 * DISTINCT_ERRORS as u64, DISTINCT_ERRORS + 1));
+        assert_eq!((&*errors[0].code, errors[0].tasks), ("other", 3 * DISTINCT_ERRORS as u64));
+        assert!(errors[1..].iter().all(|error| error.tasks == 3 && error.message == "request 0"));
+        assert_eq!(errors[1].examples, ["0 0", "1 0", "2 0"]);
+    }
+}

@@ -646,4 +646,32 @@ mod tests {
         let hours = waits.sum::<u32>() / 3600;
         assert_eq!((hours, CANARY_LOOKS), (48, 173), "docs/limits.md counts with it");
     }
+
+    #[test]
+    fn a_canarys_task_is_crossed_off_by_its_own_object_alone() {
+        let task = |bucket, encoded_key, version| TaskResult {
+            bucket,
+            encoded_key,
+            version,
+            succeeded: true,
+            http_status: "200",
+            error_code: "",
+            message: "",
+        };
+        let mut canary = CanaryTasks::new();
+        let all = [("photos", "a", "v1"), ("photos", "a", "v2"), ("attic", "a", "v1"), ("photos", "b", "")];
+        for (bucket, key, version) in all {
+            canary.add(&task(bucket, key, version));
+        }
+        for (bucket, key, version) in [("attic", "a", "v2"), ("attic", "b", ""), ("photos", "c", "")] {
+            canary.cross_off(&task(bucket, key, version));
+        }
+        assert_eq!(canary.left, all.len(), "none of those was the canary's");
+        for (at, (bucket, key, version)) in all.into_iter().enumerate() {
+            canary.cross_off(&task(bucket, key, version));
+            canary.cross_off(&task(bucket, key, version));
+            assert_eq!(canary.left, all.len() - at - 1);
+        }
+        assert!(canary.by_key.values().all(Vec::is_empty));
+    }
 }
