@@ -109,13 +109,14 @@ impl Summary {
     fn tell(&self, terminal: Terminal) {
         let Self { succeeded, failed, .. } = self;
         let counted = format!("{succeeded} tasks succeeded, {failed} failed");
-        match (succeeded, failed) {
-            (0, 0) => {
-                terminal.success("No task is in the report; one of failed tasks only has none if none failed")
-            }
-            (_, 0) => terminal.success(&counted),
-            (0, _) => terminal.failure(&(counted + "; a report of failed tasks only leaves out the others")),
-            (_, _) => terminal.failure(&counted),
+        if (*succeeded, *failed) == (0, 0) {
+            terminal.success("No task is in the report; one of failed tasks only has none if none failed");
+        } else if *failed == 0 {
+            terminal.success(&counted);
+        } else if *succeeded == 0 {
+            terminal.failure(&(counted + "; a report of failed tasks only leaves out the others"));
+        } else {
+            terminal.failure(&counted);
         }
         for error in &self.errors {
             let title = format!("{} with {} {}", error.tasks, error.http_status, error.code);

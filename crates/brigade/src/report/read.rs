@@ -694,6 +694,21 @@ mod tests {
     }
 
     #[test]
+    fn a_long_row_is_too_long_though_it_ends_as_usual() {
+        let usual = ",,succeeded,200,,Successful\n";
+        let text = format!("photos,a{usual}photos,{}{usual}", "k".repeat(2 * LONGEST_ROW));
+        assert!(damage(text.as_bytes(), &[4 * MANY]).contains("longer than 1 MiB"));
+    }
+
+    #[test]
+    fn a_cell_as_long_as_the_last_may_hold_what_ends_it() {
+        for mark in [",", "\n", "\r"] {
+            let text = format!("photos,abc,,succeeded,200,,\nphotos,a{mark}c,,succeeded,200,,\n");
+            assert_eq!(quickly(text.as_bytes(), &[MANY]), plainly(text.as_bytes()), "{mark:?}");
+        }
+    }
+
+    #[test]
     fn cells_without_end_need_no_memory() {
         let mut rows = TaskRows::default();
         rows.push(b"photos,a,,failed,403,AccessDenied,no", &mut |_| {}).expect("begun");
