@@ -12,6 +12,7 @@
 
 pub mod cost;
 pub mod csv;
+pub mod estimate;
 pub mod failure;
 pub mod finding;
 pub mod id;
@@ -30,3 +31,4 @@ pub mod route;
 pub mod steps;
 pub mod tally;
 pub mod transfer;
+pub mod words;
