@@ -59,8 +59,10 @@ impl Rate {
     /// The rate, for a person.
     #[must_use]
     pub fn told(&self) -> String {
-        let per = if self.per == 1 { String::new() } else { format!("{} ", crate::words::grouped(self.per)) };
-        format!("${} per {per}{}", self.dollars, self.unit)
+        match self.per {
+            1 => format!("${} per {}", self.dollars, self.unit.strip_suffix('s').unwrap_or(&self.unit)),
+            per => format!("${} per {} {}", self.dollars, crate::words::grouped(per), self.unit),
+        }
     }
 }
 
@@ -633,7 +635,7 @@ mod tests {
         let tally = many(Way::Multipart, "STANDARD", Count { objects: 2, bytes: 20 * GIB });
         let parts = &cost_of(&transfer(), &tally, 0).besides[0];
         close(line(&parts.lines, "requests for parts"), 46.0 * 5e-6);
-        close(line(&parts.lines, "time of a function"), 20.0 * GB / 400e6 * 0.000_013_333_4);
+        close(line(&parts.lines, "time of a function"), 20.0 / 0.4 * 0.000_013_333_4);
     }
 
     #[test]

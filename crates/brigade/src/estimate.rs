@@ -17,6 +17,8 @@ use crate::words::duration;
 /// Bytes of one part of a copy by parts, as far as the estimates go.
 pub const PART_BYTES: u64 = 512 * 1024 * 1024;
 
+/// Bytes of a GiB.
+const GIB: f64 = 1_073_741_824.0;
 const PERFORMANCE: &str = "https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html";
 const MEASURED_BYTES: &str = "https://github.com/generalui/s3p/issues/95";
 const MEASURED_PARTS: &str = "https://github.com/awsdocs/aws-doc-sdk-examples/pull/1789";
@@ -140,8 +142,8 @@ impl Assumption {
             | About::BulkHours
             | About::StandardHours => crate::words::grouped(figure as u64),
         };
-        let (slow, quick) = (figure(self.slow), figure(self.quick));
-        if slow == quick { slow } else { format!("{slow} to {quick}") }
+        let (least, most) = (self.slow.min(self.quick), self.slow.max(self.quick));
+        if least == most { figure(most) } else { format!("{} to {}", figure(least), figure(most)) }
     }
 }
 
@@ -169,7 +171,7 @@ impl Pace {
             ),
             bytes: Assumption::new(
                 About::BytesPerSecond,
-                [1e9, 12e9],
+                [1.0 * GIB, 12.0 * GIB],
                 "A public measurement of copies within a Region reached 12 GB a second; the slow figure is an assumption, and fits copies between Regions too.",
                 Some(MEASURED_BYTES),
             ),
@@ -259,7 +261,7 @@ impl Estimate {
 pub fn part_pace() -> Assumption {
     Assumption::new(
         About::PartBytesPerSecond,
-        [400e6, 6.6e9],
+        [0.4 * GIB, 6.0 * GIB],
         "A published function copied 2 TB within five minutes in one Region; the slow figure is an assumption.",
         Some(MEASURED_PARTS),
     )
@@ -294,11 +296,11 @@ fn restore_hours(work: &Work<'_>, tier: RestoreTier) -> Assumption {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::cost::Effort;
+    use super::{About, Estimate, Span};
+    use crate::cost::{Effort, Work};
     use crate::plan::specimen::{GIB, manifests, object, tally, transfer};
-    use crate::route::SourceObject;
-    use crate::tally::Tally;
+    use crate::route::{SourceObject, Way};
+    use crate::tally::{Count, Tally};
 
     fn of(tally: &Tally, canary: u64) -> Estimate {
         let transfer = transfer();
@@ -320,7 +322,7 @@ mod tests {
         let estimate = of(&counted(small(), Way::Copy, count), 0);
         assert_eq!(estimate.copy, Span { shortest: 120 + 1000, longest: 1200 + 7000 });
         assert_eq!(estimate.copy.told(), "19 min to 2 h 16 min");
-        let count = Count { objects: 1000, bytes: 12_000_000_000_000 };
+        let count = Count { objects: 1000, bytes: 12_000 * GIB };
         let estimate = of(&counted(small(), Way::Copy, count), 0);
         assert_eq!(estimate.copy, Span { shortest: 120 + 1000, longest: 1200 + 12_000 });
         let canary = of(&counted(small(), Way::Copy, count), 1).copy;
@@ -343,7 +345,7 @@ mod tests {
         };
         // The storage class counts one object; the others of the thousand lie in an archive tier.
         let glacier = hours("GLACIER");
-        assert_eq!((glacier.0.as_str(), glacier.1.as_str()), ("48 to 5", "12 to 3"));
+        assert_eq!((glacier.0.as_str(), glacier.1.as_str()), ("5 to 48", "3 to 12"));
         let deep = hours("DEEP_ARCHIVE");
         assert_eq!((deep.0.as_str(), deep.1.as_str()), ("48", "12"));
         assert_eq!(deep.2[0] - deep.2[1], 36 * 3600);
@@ -356,9 +358,9 @@ mod tests {
 
     #[test]
     fn one_very_large_object_takes_its_own_time() {
-        let size = 4_000_000_000_000;
+        let size = 4000 * GIB;
         let tally = tally(&[(object("a", size, "STANDARD", "SSE-S3"), Way::Multipart)], 0, 0);
         let estimate = of(&tally, 0);
-        assert_eq!(estimate.besides[0].takes.longest, 10_000, "at 400 MB a second");
+        assert_eq!(estimate.besides[0].takes.longest, 10_000, "at 0.4 GiB a second");
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod decide;
 pub mod grants;
+pub mod plan;
 pub mod rehearse;
 pub mod terminal;
 
@@ -30,6 +31,7 @@ pub struct Arguments {
 enum Command {
     Rehearse(rehearse::Options),
     Grants(Box<grants::Options>),
+    Plan(Box<plan::Options>),
     /// Approve a plan: its job may run.
     Approve(decide::Options),
     /// Reject a plan: its job is cancelled and nothing is copied.
@@ -49,6 +51,10 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Grants(options) => {
             let config = options.configuration().await;
             grants::run(options, &config, &terminal).await.map(grants::Outcome::exit_code)
+        }
+        Command::Plan(options) => {
+            let config = options.configuration().await;
+            plan::run(options, config.as_ref(), &terminal).await
         }
         Command::Approve(options) => decide::run(options, Decision::Approve, &terminal).await,
         Command::Reject(options) => decide::run(options, Decision::Reject, &terminal).await,

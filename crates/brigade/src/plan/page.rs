@@ -8,8 +8,6 @@ use serde::Serialize;
 use super::{Canary, Plan, PlanHash, PlannedManifest};
 use crate::cost::{CostLine, Payer};
 use crate::estimate::{Assumption, Span};
-use crate::id::BucketName;
-use crate::layout::Layout;
 use crate::route::{SourceObject, Turn, Way};
 use crate::tally::Count;
 use crate::words::{dollars, grouped, objects};
@@ -17,18 +15,17 @@ use crate::words::{dollars, grouped, objects};
 /// Rows of a table; what follows is counted together.
 const ROWS: usize = 12;
 /// Height of each row of the picture, in units of the picture.
-const LEAST: f64 = 3.6;
+const LEAST: f64 = 5.6;
 /// Height that all rows share by their objects.
 const SHARED: f64 = 9.0;
 /// Room between two rows.
-const ROOM: f64 = 0.4;
+const ROOM: f64 = 0.6;
 
 #[derive(Template)]
 #[template(path = "plan.html")]
 struct Page<'a> {
     plan: &'a Plan,
     hash: &'a PlanHash,
-    folder: String,
     copy: Count,
     copy_objects: String,
     unknown_size: String,
@@ -93,17 +90,14 @@ impl CostTable<'_> {
 }
 
 impl Plan {
-    /// The plan as a page. The hash is that of `plan.json`, which lies beside it in `bucket`.
+    /// The plan as a page. The hash is that of `plan.json`, which lies beside it.
     ///
     /// # Errors
     /// When the template can't be rendered, which only a full memory explains.
-    pub fn page(&self, hash: &PlanHash, bucket: &BucketName) -> Result<String, askama::Error> {
-        let plan_key = Layout::of(&self.transfer).plan();
-        let folder = plan_key.as_str().trim_end_matches("plan.json");
+    pub fn page(&self, hash: &PlanHash) -> Result<String, askama::Error> {
         Page {
             plan: self,
             hash,
-            folder: format!("s3://{bucket}/{folder}"),
             copy: self.tally.way(Way::Copy),
             copy_objects: objects(self.tally.way(Way::Copy).objects),
             unknown_size: objects(self.tally.unknown_size),
@@ -369,7 +363,7 @@ mod tests {
 
     fn page(plan: &Plan) -> String {
         let hash = PlanHash::of(b"the plan");
-        plan.page(&hash, &"work".parse().expect("a bucket")).expect("a page")
+        plan.page(&hash).expect("a page")
     }
 
     #[test]

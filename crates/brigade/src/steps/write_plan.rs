@@ -103,7 +103,7 @@ pub async fn run_at(
     let hash = PlanHash::of(&bytes);
     // The page goes first: whoever sees a plan finds its page.
     let page = plan
-        .page(&hash, &transfer.work_bucket)
+        .page(&hash)
         .map_err(|e| Error::Unreadable { at: "the plan's template".to_owned(), problem: e.to_string() })?;
     let page_at = ObjectAt::new(&transfer.work_bucket, layout.plan_page());
     write(&page_at, page.into_bytes(), "text/html; charset=utf-8", work).await?;
