@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use aws_sdk_s3::primitives::ByteStream;
+use brigade_cli::rehearse::Loopback;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use md5::{Digest, Md5};
@@ -73,6 +75,14 @@ impl Downloaded {
         brigade.output().expect("an end")
     }
 
+    /// Everything of it: keys and files.
+    fn files(&self) -> Vec<(String, PathBuf)> {
+        let data = (0..2).map(|number| format!("photos/daily/data/{number}.csv.gz"));
+        let dated = ["manifest.json", "manifest.checksum"];
+        let dated = dated.map(|file| format!("photos/daily/2026-11-20T01-00Z/{file}"));
+        data.chain(dated).map(|key| (key.clone(), self.path(&key))).collect()
+    }
+
     fn json(&self, more: &[&str]) -> Value {
         let output = self.plan(&[&["--json"], more].concat());
         assert!(output.status.success(), "{}", said(&output));
@@ -103,9 +113,7 @@ fn a_plan_is_told_and_nothing_is_kept_unless_asked() {
         told.starts_with("      2 of 2 data files read\nCopy 3 objects, 5.8 KiB from s3://photos\n"),
         "{told}"
     );
-    for line in
-        ["of 6 rows ", "left out: noncurrent", "S3 Batch Operations: jobs", "nothing was kept"]
-    {
+    for line in ["of 6 rows ", "left out: noncurrent", "S3 Batch Operations: jobs", "nothing was kept"] {
         assert!(told.contains(line), "no {line:?} in {told}");
     }
 }
@@ -215,6 +223,39 @@ fn what_is_damaged_or_missing_is_named() {
     assert!(unchecked.contains("manifest.checksum is missing"), "{unchecked}");
     let changed = refusal(&|report| write(&report.manifest(), b"{}"));
     assert!(changed.contains("CheckInventory.InvalidInventory"), "{changed}");
+}
+
+#[tokio::test]
+async fn a_report_in_s3_makes_the_same_plan() {
+    const ACCOUNT: &str = "111111111111";
+    let emulator = Loopback::start().await.expect("an emulator");
+    let config = emulator.root_of(ACCOUNT).await;
+    let path_style = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
+    let s3 = aws_sdk_s3::Client::from_conf(path_style);
+    s3.create_bucket().bucket("reports").send().await.expect("a bucket");
+    let report = Downloaded::new();
+    for (key, path) in report.files() {
+        let body = ByteStream::from(std::fs::read(path).expect("a file"));
+        s3.put_object().bucket("reports").key(key).body(body).send().await.expect("an object");
+    }
+    let plan = async || {
+        let mut brigade = tokio::process::Command::new(env!("CARGO_BIN_EXE_brigade"));
+        brigade.args(["plan", "--json", "--inventory"]);
+        brigade.arg("s3://reports/photos/daily/2026-11-20T01-00Z/manifest.json");
+        brigade.env("AWS_ACCESS_KEY_ID", ACCOUNT).env("AWS_SECRET_ACCESS_KEY", "test");
+        brigade.env("AWS_ENDPOINT_URL", config.endpoint_url().expect("one"));
+        brigade.output().await.expect("an end")
+    };
+    let output = plan().await;
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let remote: Value = serde_json::from_slice(&output.stdout).expect("a plan");
+    assert_eq!(remote["tally"], report.json(&[])["tally"]);
+    let key = "photos/daily/data/1.csv.gz";
+    s3.delete_object().bucket("reports").key(key).send().await.expect("gone");
+    let output = plan().await;
+    assert_eq!(output.status.code(), Some(1));
+    let missing = format!("s3://reports/{key} is missing");
+    assert!(said(&output).contains(&missing), "{}", said(&output));
 }
 
 #[test]

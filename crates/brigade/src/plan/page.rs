@@ -15,7 +15,7 @@ use crate::words::{dollars, grouped, objects};
 /// Rows of a table; what follows is counted together.
 const ROWS: usize = 12;
 /// Height of each row of the picture, in units of the picture.
-const LEAST: f64 = 5.6;
+const LEAST: f64 = 6.0;
 /// Height that all rows share by their objects.
 const SHARED: f64 = 9.0;
 /// Room between two rows.
