@@ -111,6 +111,12 @@ impl<'a> Layout<'a> {
         self.key("plan.json")
     }
 
+    /// The plan, for people.
+    #[must_use]
+    pub fn plan_page(self) -> ObjectKey {
+        self.key("plan.html")
+    }
+
     /// What the last look at the permissions found.
     #[must_use]
     pub fn findings(self) -> ObjectKey {

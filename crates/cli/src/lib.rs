@@ -5,6 +5,7 @@
 
 pub mod decide;
 pub mod grants;
+pub mod plan;
 pub mod rehearse;
 pub mod report;
 pub mod terminal;
@@ -31,6 +32,7 @@ pub struct Arguments {
 enum Command {
     Rehearse(rehearse::Options),
     Grants(Box<grants::Options>),
+    Plan(Box<plan::Options>),
     Report(report::Options),
     /// Approve a plan: its job may run.
     Approve(decide::Options),
@@ -51,6 +53,10 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Grants(options) => {
             let config = options.configuration().await;
             grants::run(options, &config, &terminal).await.map(grants::Outcome::exit_code)
+        }
+        Command::Plan(options) => {
+            let config = options.configuration().await;
+            plan::run(options, config.as_ref(), &terminal).await
         }
         Command::Report(options) => {
             let config = options.configuration().await;
