@@ -42,6 +42,12 @@ impl<'a> Layout<'a> {
         self.key("partitions.json")
     }
 
+    /// Where the rows of all partitions lie.
+    #[must_use]
+    pub fn partition_parts(self) -> ObjectKey {
+        self.key("partitions/")
+    }
+
     /// A file of rows that share a partition.
     #[must_use]
     pub fn partition_part(self, partition: u32, side: Side, [slice, leg, part]: [u32; 3]) -> ObjectKey {

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use crate::id::VersionId;
 use crate::plan::{ManifestLocation, PlannedManifest};
 use crate::request::{CopyStorageClass, ObjectSource};
-use crate::route::{Route, SkipReason, SourceObject, StorageClass, Turn, Unselected, Way};
+use crate::route::{Route, SkipReason, SourceObject, StorageClass, Turn, Way};
+use crate::select::{Selection, Unselected};
 use crate::tally::{Count, Counter, List, Tally};
 use crate::transfer::{Destination, Source, Transfer};
 
@@ -14,6 +15,8 @@ pub(crate) const GIB: u64 = 1 << 30;
 pub(crate) fn transfer() -> Transfer {
     let role = |name: &str| format!("arn:aws:iam::222222222222:role/{name}").parse().expect("a role");
     Transfer {
+        select: Selection::default(),
+        partitions: 0,
         name: "monday".parse().expect("a name"),
         execution: "arn:execution".to_owned(),
         started: Timestamp::UNIX_EPOCH,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::id::{JobId, ObjectKey};
 use crate::layout::Layout;
@@ -382,7 +382,7 @@ impl CanaryTasks {
     }
 
     fn hash(key: &str) -> (usize, u64) {
-        let hash = xxh3_64(key.as_bytes()) as usize % CANARY_HASHES;
+        let hash = XxHash3_64::oneshot(key.as_bytes()) as usize % CANARY_HASHES;
         (hash / 64, 1 << (hash % 64))
     }
 

@@ -120,9 +120,12 @@ pub async fn run_at(
 /// What was read, and by how many.
 fn effort(slices: &[Slice]) -> Effort {
     let files = slices.iter().map(|slice| match &slice.content {
-        SliceContent::Inventory { files, .. } => files.len() as u64,
+        SliceContent::Inventory { list, .. } => list.files.len() as u64,
+        SliceContent::Comparison { source, destination } => {
+            (source.files.len() + destination.files.len()) as u64
+        }
         SliceContent::Csv { .. } => 1,
-        SliceContent::Listing => 0,
+        SliceContent::Listing { .. } | SliceContent::Partition { .. } => 0,
     });
     Effort { slices: slices.len() as u64, files: files.sum(), written: 0 }
 }

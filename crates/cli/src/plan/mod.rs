@@ -24,8 +24,9 @@ use brigade::cost::Prices;
 use brigade::failure::{Failure, TRANSIENT};
 use brigade::id::{AccountId, BucketName, Region};
 use brigade::layout::Layout;
+use brigade::manifest::Compression;
 use brigade::plan::Plan;
-use brigade::ports::{ObjectAt, read_whole};
+use brigade::ports::{ObjectAt, Scratch, read_whole};
 use brigade::steps::check_inventory::{self, Slice, SliceContent, Status};
 use brigade::steps::{generate_manifest, write_plan};
 use brigade::transfer::{Deployment, Execution, Transfer};
@@ -37,7 +38,7 @@ use serde_json::{Map, Value, json};
 use crate::grants::Usage;
 use crate::terminal::Terminal;
 use directory::Directory;
-use report::Report;
+use report::{Report, Reports};
 
 const AFTER_HELP: &str = "Exit codes:
   0  there is a plan
@@ -61,6 +62,10 @@ pub struct Options {
     /// The report's manifest.json: a path, or s3://bucket/key for a report that is still in S3.
     #[arg(long, value_name = "PATH|S3_URI")]
     pub inventory: String,
+    /// An inventory of the destination, its manifest.json: plan only what the destination lacks or holds
+    /// otherwise, by `select.sync` if the request has it, else by `select.changedSince`.
+    #[arg(long, value_name = "PATH|S3_URI")]
+    pub changed_since: Option<String>,
     /// A request as an execution's input has it; its `objects` may be left out.
     #[arg(long, value_name = "FILE")]
     pub request: Option<PathBuf>,
@@ -82,6 +87,9 @@ pub struct Options {
     /// Keep plan.json, plan.html, the manifests and the lists in this directory, which must be empty.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Write the manifests as plain CSV instead of gzip.
+    #[arg(long, requires = "out")]
+    pub uncompressed: bool,
     /// Print the plan as JSON.
     #[arg(long)]
     pub json: bool,
@@ -96,7 +104,8 @@ pub struct Options {
 impl Options {
     /// The configuration of the environment, or of the profile; none for a report in a directory.
     pub async fn configuration(&self) -> Option<SdkConfig> {
-        if !self.inventory.starts_with("s3://") {
+        let remote = |address: &str| address.starts_with("s3://");
+        if !remote(&self.inventory) && !self.changed_since.as_deref().is_some_and(remote) {
             return None;
         }
         let config = aws_config::defaults(BehaviorVersion::latest())
@@ -134,14 +143,14 @@ pub async fn run(options: &Options, config: Option<&SdkConfig>, terminal: &Termi
 /// As [`run`].
 pub async fn make(options: &Options, config: Option<&SdkConfig>, terminal: Terminal) -> Result<Plan> {
     let prices = prices(options)?;
-    let report = Report::open(&options.inventory, config)?;
-    let listed = Listed::of(&report).await;
+    let report = Reports::open(options, config).await?;
+    let listed = Listed::of(&report.source).await;
     let request = request(options, &report, &listed)?;
     let directory = match &options.out {
         Some(path) => Directory::create(path)?,
         None => Directory::temporary()?,
     };
-    let deployment = deployment(options, &report, listed)?;
+    let deployment = deployment(options, &report, listed).await?;
     let execution =
         Execution { arn: "brigade plan".to_owned(), name: "plan".to_owned(), started: Timestamp::now() };
     let input = check_inventory::Input {
@@ -152,14 +161,14 @@ pub async fn make(options: &Options, config: Option<&SdkConfig>, terminal: Termi
         absent_since: None,
     };
     let checked = check_inventory::run(input, &deployment, Timestamp::now(), &report, &directory).await;
-    let checked = checked.map_err(|error| explained(error, &report))?;
+    let checked = checked.map_err(|error| explained(error, &report.source))?;
     if checked.status != Status::Ready {
         // With nothing to wait for and everything granted, every other ending is an error.
         bail!("the report is not ready: {:?}", checked.status);
     }
     let transfer = checked.transfer;
     let directory = Arc::new(directory);
-    generate(&transfer, report, &directory, terminal).await?;
+    generate(&transfer, options, report, &directory, terminal).await?;
     let input = write_plan::Input { transfer: transfer.clone() };
     let written = write_plan::run_at(input, &prices, &*directory).await.map_err(|error| named(&error))?;
     let at = ObjectAt::new(&transfer.work_bucket, written.plan.key);
@@ -171,38 +180,74 @@ pub async fn make(options: &Options, config: Option<&SdkConfig>, terminal: Termi
 /// Turns every slice into parts of manifests, as many at once as there are cores.
 async fn generate(
     transfer: &Transfer,
-    mut report: Report,
+    options: &Options,
+    mut report: Reports,
     work: &Arc<Directory>,
     terminal: Terminal,
 ) -> Result<()> {
-    let at = ObjectAt::new(&transfer.work_bucket, Layout::of(&transfer.name).slices());
-    let slices = read_whole(&**work, &at).await.with_context(|| format!("failed to read {at}"))?;
-    let slices: Vec<Slice> = serde_json::from_slice(&slices)?;
+    let layout = Layout::of(&transfer.name);
+    let slices = slices(&ObjectAt::new(&transfer.work_bucket, layout.slices()), work).await?;
     let files = slices.iter().map(|slice| match &slice.content {
-        SliceContent::Inventory { files, .. } => files.len() as u64,
-        SliceContent::Csv { .. } | SliceContent::Listing => 0,
+        SliceContent::Inventory { list, .. } => list.files.len(),
+        SliceContent::Comparison { source, destination } => source.files.len() + destination.files.len(),
+        SliceContent::Csv { .. } | SliceContent::Listing { .. } | SliceContent::Partition { .. } => 0,
     });
-    report.tell(terminal, files.sum());
+    report.tell(terminal, files.sum::<usize>() as u64);
     let report = Arc::new(report);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let at_once = if report.is_remote() { cores.max(SLICES_FROM_S3) } else { cores };
-    stream::iter(slices)
-        .map(|slice| {
-            let (transfer, report, work) = (transfer.clone(), Arc::clone(&report), Arc::clone(work));
-            let input = generate_manifest::Input { transfer, slice, cursor: Default::default() };
-            // A task of its own, so that slices are worked off on all cores.
-            let task = tokio::spawn(async move {
-                generate_manifest::run(input, &*report, &*work, || true).await.map(drop)
-            });
-            async move { task.await?.map_err(|error| named(&error)) }
-        })
-        .buffer_unordered(at_once)
-        .try_collect::<()>()
-        .await?;
+    let compression = if options.uncompressed { Compression::None } else { Compression::Gzip };
+    run_slices(transfer, slices, compression, &report, work).await?;
+    if transfer.partitions > 0 {
+        let slices = slices_of_partitions(transfer, work).await?;
+        run_slices(transfer, slices, compression, &report, work).await?;
+    }
     if let Some(mut report) = Arc::into_inner(report) {
         report.told();
     }
     Ok(())
+}
+
+async fn slices_of_partitions(transfer: &Transfer, work: &Directory) -> Result<Vec<Slice>> {
+    let at = ObjectAt::new(&transfer.work_bucket, Layout::of(&transfer.name).partitions());
+    slices(&at, work).await
+}
+
+async fn slices(at: &ObjectAt, work: &Directory) -> Result<Vec<Slice>> {
+    let slices = read_whole(work, at).await.with_context(|| format!("failed to read {at}"))?;
+    Ok(serde_json::from_slice(&slices)?)
+}
+
+async fn run_slices(
+    transfer: &Transfer,
+    slices: Vec<Slice>,
+    compression: Compression,
+    report: &Arc<Reports>,
+    work: &Arc<Directory>,
+) -> Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let at_once = if report.is_remote() { cores.max(SLICES_FROM_S3) } else { cores };
+    stream::iter(slices)
+        .map(|slice| {
+            let (transfer, report, work) = (transfer.clone(), Arc::clone(report), Arc::clone(work));
+            let cursor = generate_manifest::Cursor::default();
+            let input = generate_manifest::Input { transfer, slice, cursor, compression };
+            // A task of its own, so that slices are worked off on all cores.
+            let task = tokio::spawn(async move {
+                generate_manifest::run(input, &*report, &*work, &TempFiles, || true).await.map(drop)
+            });
+            async move { task.await?.map_err(|error| named(&error)) }
+        })
+        .buffer_unordered(at_once)
+        .try_collect()
+        .await
+}
+
+/// Room for files that are read from their end.
+struct TempFiles;
+
+impl Scratch for TempFiles {
+    fn file(&self) -> std::io::Result<std::fs::File> {
+        tempfile::tempfile()
+    }
 }
 
 /// Whose report it is, as far as its `manifest.json` can be read; whether it is one, the step says.
@@ -235,7 +280,7 @@ fn prices(options: &Options) -> Result<Prices> {
 }
 
 /// The request, with the inventory in the place of whatever objects it names and the options in it.
-fn request(options: &Options, report: &Report, listed: &Listed) -> Result<Value> {
+fn request(options: &Options, report: &Reports, listed: &Listed) -> Result<Value> {
     let mut request = match &options.request {
         None => Map::new(),
         Some(file) => {
@@ -258,11 +303,30 @@ fn request(options: &Options, report: &Report, listed: &Listed) -> Result<Value>
             format!("source.bucket: is {named}, but the report lists {source}; name the right report");
         return Err(Usage(problem).into());
     }
-    let at = report.manifest();
+    let at = report.source.manifest();
     request.insert(
         "objects".to_owned(),
         json!({ "inventory": { "bucket": at.bucket, "manifestKey": at.key, "waitMinutes": 0 } }),
     );
+    if let Some(destination) = &report.destination {
+        let at = destination.manifest();
+        let inventory = json!({ "bucket": at.bucket, "manifestKey": at.key, "waitMinutes": 0 });
+        let select = request.entry("select").or_insert_with(|| json!({}));
+        match select.get_mut("sync").and_then(Value::as_object_mut) {
+            Some(sync) => drop(sync.insert("inventory".to_owned(), inventory)),
+            None => {
+                if let Some(select) = select.as_object_mut() {
+                    select.insert("changedSince".to_owned(), inventory);
+                }
+            }
+        }
+    } else if request
+        .get("select")
+        .is_some_and(|select| select.get("changedSince").is_some() || select.get("sync").is_some())
+    {
+        let problem = "select: compares with the destination; give its inventory by --changed-since";
+        return Err(Usage(problem.to_owned()).into());
+    }
     let given = [("storageClass", &options.storage_class), ("prefix", &options.prefix)];
     for (field, value) in given {
         if let Some(value) = value {
@@ -276,13 +340,17 @@ fn request(options: &Options, report: &Report, listed: &Listed) -> Result<Value>
 }
 
 /// A deployment that would take the request: what it leaves open is made up where it doesn't matter.
-fn deployment(options: &Options, report: &Report, listed: Listed) -> Result<Deployment> {
+async fn deployment(options: &Options, report: &Reports, listed: Listed) -> Result<Deployment> {
     let file = options.request.as_ref().and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
     let request: Value = serde_json::from_slice(&file).unwrap_or_default();
     let asked = |pointer: &str| request.pointer(pointer).and_then(Value::as_str);
     let account: AccountId = UNKNOWN_ACCOUNT.parse()?;
     let role = format!("arn:aws:iam::{UNKNOWN_ACCOUNT}:role/brigade-plan");
-    let held_by = report.manifest().bucket;
+    let held_by = report.source.manifest().bucket;
+    let destination_listed = match &report.destination {
+        Some(destination) => Listed::of(destination).await.source,
+        None => None,
+    };
     // What is wrong with a field, the step says.
     let source_account = asked("/source/account").and_then(|account| account.parse().ok());
     let source_region = asked("/source/region").and_then(|region| region.parse().ok());
@@ -294,7 +362,7 @@ fn deployment(options: &Options, report: &Report, listed: Listed) -> Result<Depl
         source_account: source_account.unwrap_or(account),
         source_bucket: listed.source.or(listed.held_by).unwrap_or_else(|| held_by.clone()),
         source_region,
-        destination_bucket: match destination_bucket {
+        destination_bucket: match destination_bucket.or(destination_listed) {
             Some(bucket) => bucket,
             None => "destination".parse()?,
         },

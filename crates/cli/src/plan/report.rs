@@ -1,5 +1,6 @@
 //! An inventory report where it lies: in S3, or downloaded into a directory.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,8 +16,10 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use brigade::id::BucketName;
+use brigade::inventory::InventoryManifest;
 use brigade::ports::{self, AwsError, AwsResult, ObjectAt, ObjectFacts, Page, ReadObjects};
 
+use super::Options;
 use crate::grants::Usage;
 use crate::terminal::{Progress, Terminal};
 
@@ -47,10 +50,94 @@ struct Found {
     names: usize,
 }
 
+/// The report of the source, and that of the destination if both are compared.
+#[derive(Debug)]
+pub(super) struct Reports {
+    pub(super) source: Report,
+    pub(super) destination: Option<Report>,
+    /// The keys of the destination's: reports may lie in one bucket, and are told apart by nothing else.
+    keys: HashSet<String>,
+}
+
+impl Reports {
+    /// The reports that the options name.
+    pub(super) async fn open(options: &Options, config: Option<&SdkConfig>) -> Result<Self> {
+        let source = Report::open("--inventory", &options.inventory, config)?;
+        let mut keys = HashSet::new();
+        let destination = match &options.changed_since {
+            None => None,
+            Some(address) => {
+                let report = Report::open("--changed-since", address, config)?;
+                let manifest = report.manifest.key.to_string();
+                keys.insert(manifest.replace("manifest.json", "manifest.checksum"));
+                // What is wrong with a manifest.json, the step says.
+                let bytes = ports::read_whole(&report, &report.manifest).await.unwrap_or_default();
+                let listed = serde_json::from_slice::<InventoryManifest>(&bytes);
+                keys.extend(listed.into_iter().flat_map(|listed| listed.files).map(|file| file.key.into()));
+                keys.insert(manifest);
+                Some(report)
+            }
+        };
+        Ok(Self { source, destination, keys })
+    }
+
+    /// Whether one of them is in S3.
+    pub(super) fn is_remote(&self) -> bool {
+        self.source.is_remote() || self.destination.as_ref().is_some_and(Report::is_remote)
+    }
+
+    /// Tells from now on how many data files were read.
+    pub(super) fn tell(&mut self, terminal: Terminal, files: u64) {
+        let progress = Arc::new(terminal.progress("data files read", files));
+        for report in self.destination.iter_mut().chain([&mut self.source]) {
+            report.progress = Some(Arc::clone(&progress));
+        }
+    }
+
+    /// Ends the telling.
+    pub(super) fn told(&mut self) {
+        self.destination = None;
+        if let Some(progress) = self.source.progress.take().and_then(Arc::into_inner) {
+            progress.done();
+        }
+    }
+
+    fn of(&self, at: &ObjectAt) -> &Report {
+        match &self.destination {
+            Some(destination) if self.keys.contains(at.key.as_str()) => destination,
+            _ => &self.source,
+        }
+    }
+}
+
+impl ReadObjects for Reports {
+    type Body = Body;
+
+    async fn head(&self, at: &ObjectAt) -> AwsResult<ObjectFacts> {
+        self.of(at).head(at).await
+    }
+
+    async fn read(&self, at: &ObjectAt, etag: Option<&str>) -> AwsResult<Body> {
+        self.of(at).read(at, etag).await
+    }
+
+    async fn try_read(&self, at: &ObjectAt) -> AwsResult<()> {
+        self.of(at).try_read(at).await
+    }
+
+    async fn try_tags(&self, at: &ObjectAt) -> AwsResult<()> {
+        self.of(at).try_tags(at).await
+    }
+
+    async fn list(&self, bucket: &BucketName, prefix: &str, after: Option<&str>) -> AwsResult<Page> {
+        self.source.list(bucket, prefix, after).await
+    }
+}
+
 impl Report {
-    /// The report of a `manifest.json`, by its path or `s3://` address.
-    pub(super) fn open(address: &str, config: Option<&SdkConfig>) -> Result<Self> {
-        let wrong = |problem: String| Usage(format!("--inventory {address}: {problem}"));
+    /// The report of a `manifest.json`, by its path or `s3://` address, as an option names it.
+    pub(super) fn open(option: &str, address: &str, config: Option<&SdkConfig>) -> Result<Self> {
+        let wrong = |problem: String| Usage(format!("{option} {address}: {problem}"));
         let (manifest, place) = match (address.strip_prefix("s3://"), config) {
             (Some(rest), Some(config)) => {
                 let Some((bucket, key)) = rest.split_once('/') else {
@@ -104,18 +191,6 @@ impl Report {
     pub(super) fn named<'a>(&self, address: &'a str) -> &'a str {
         let prefix = format!("s3://{NOWHERE}/");
         address.strip_prefix(prefix.as_str()).unwrap_or(address)
-    }
-
-    /// Tells from now on how many data files were read.
-    pub(super) fn tell(&mut self, terminal: Terminal, files: u64) {
-        self.progress = Some(Arc::new(terminal.progress("data files read", files)));
-    }
-
-    /// Ends the telling.
-    pub(super) fn told(&mut self) {
-        if let Some(progress) = self.progress.take().and_then(Arc::into_inner) {
-            progress.done();
-        }
     }
 
     /// The file of a key.
@@ -302,7 +377,7 @@ mod tests {
         ] {
             let manifest = root.join(manifest);
             touch(&manifest);
-            let report = Report::open(&manifest.to_string_lossy(), None).expect("a report");
+            let report = Report::open("--inventory", &manifest.to_string_lossy(), None).expect("a report");
             let locate = |key: &str| {
                 let at = ObjectAt::new(&"reports".parse().expect("a bucket"), key.parse().expect("a key"));
                 match report.locate(&at) {
