@@ -57,7 +57,7 @@ pub struct TransferRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum ObjectSource {
-    /// An S3 Inventory report in CSV format.
+    /// An S3 Inventory report: CSV, Parquet or ORC.
     Inventory(InventorySource),
     /// A CSV manifest of chosen objects: `bucket,key` or `bucket,key,version-id`, no header, keys
     /// URL-encoded.

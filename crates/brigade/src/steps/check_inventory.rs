@@ -441,6 +441,9 @@ async fn look_at_lists(
     };
     let Destination { bucket, .. } = &transfer.destination;
     let destination = match comparison.inventory {
+        Some(inventory) if inventory.bucket == transfer.work_bucket => {
+            look_at_inventory(inventory, bucket, work).await?
+        }
         Some(inventory) => look_at_inventory(inventory, bucket, role).await?,
         None => look_at_listing(bucket, &transfer.destination.folder(), work).await?,
     };

@@ -153,6 +153,11 @@ pub async fn run(
     let leg = Leg::new(transfer, slice.index, cursor.leg, *compression, work);
     let mut sink = Sink::new(leg, slice.content.side());
     let next = match &slice.content {
+        // What lies in the work bucket of the destination's is ours to read.
+        SliceContent::Inventory { side: Side::Destination, list } if list.bucket == transfer.work_bucket => {
+            lists::read(list, work, scratch, &mut sink).await?;
+            None
+        }
         SliceContent::Inventory { list, .. } => {
             lists::read(list, role, scratch, &mut sink).await?;
             None
@@ -165,12 +170,16 @@ pub async fn run(
         }
         SliceContent::Csv { etag } => csv::read(cursor, etag, role, has_time, &mut sink).await?,
         SliceContent::Comparison { source, destination } => {
-            comparison::run([source, destination], role, scratch, &mut sink).await?;
+            comparison::remember(destination, role, work, scratch, &mut sink).await?;
+            lists::read(source, role, scratch, &mut sink).await?;
+            comparison::list_extra(destination, role, work, scratch, &mut sink).await?;
             None
         }
         SliceContent::Partition { number } => {
             let [source, destination] = &comparison::partition(transfer, *number, work).await?;
-            comparison::run([source, destination], work, scratch, &mut sink).await?;
+            comparison::remember(destination, role, work, scratch, &mut sink).await?;
+            lists::read(source, work, scratch, &mut sink).await?;
+            comparison::list_extra(destination, role, work, scratch, &mut sink).await?;
             None
         }
     };
