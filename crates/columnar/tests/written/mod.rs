@@ -26,7 +26,10 @@ pub(crate) enum Cells<'a> {
 }
 
 /// A Parquet file of these columns, so many rows to a group.
-pub(crate) fn parquet(columns: &[(&str, Cells<'_>)], group: usize) -> Result<Vec<u8>, ParquetError> {
+pub(crate) fn parquet(
+    columns: &[(impl AsRef<str>, Cells<'_>)],
+    group: usize,
+) -> Result<Vec<u8>, ParquetError> {
     let arrays = columns.iter().map(|(name, cells)| {
         let array: ArrayRef = match cells {
             Cells::Text(cells) => Arc::new(cells.iter().copied().collect::<StringArray>()),
@@ -34,7 +37,7 @@ pub(crate) fn parquet(columns: &[(&str, Cells<'_>)], group: usize) -> Result<Vec
             Cells::Number(cells) => Arc::new(cells.iter().copied().collect::<Int64Array>()),
             Cells::Time(cells) => Arc::new(cells.iter().copied().collect::<TimestampMillisecondArray>()),
         };
-        (*name, array, true)
+        (name, array, true)
     });
     let batch = RecordBatch::try_from_iter_with_nullable(arrays)?;
     let properties = WriterProperties::builder()
@@ -164,7 +167,7 @@ impl Cells<'_> {
 }
 
 /// An ORC file of these columns, so many rows to a stripe.
-pub(crate) fn orc(columns: &[(&str, Cells<'_>)], stripe: usize) -> Vec<u8> {
+pub(crate) fn orc(columns: &[(impl AsRef<str>, Cells<'_>)], stripe: usize) -> Vec<u8> {
     let mut file = b"ORC".to_vec();
     let mut footer = Vec::new();
     let all = columns.first().map_or(0, |(_, cells)| cells.len());
@@ -197,7 +200,7 @@ pub(crate) fn orc(columns: &[(&str, Cells<'_>)], stripe: usize) -> Vec<u8> {
     number(1, 12, &mut root);
     message(2, &(1..=columns.len() as u8).collect::<Vec<_>>(), &mut root);
     for (name, _) in columns {
-        message(3, name.as_bytes(), &mut root);
+        message(3, name.as_ref().as_bytes(), &mut root);
     }
     message(4, &root, &mut footer);
     for (_, cells) in columns {
