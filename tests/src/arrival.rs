@@ -63,9 +63,9 @@ pub struct Row {
     pub modified: Timestamp,
     /// Its ETag; a delete marker has none.
     pub etag: String,
-    /// Its storage class.
+    /// Its storage class; a delete marker has none.
     pub storage_class: String,
-    /// Its encryption status.
+    /// Its encryption status; a delete marker has none.
     pub encryption: String,
     /// Its tier within INTELLIGENT_TIERING.
     pub tier: String,
@@ -126,10 +126,13 @@ pub fn rows_of(world: &World, bucket: &BucketName) -> Vec<Row> {
                 size: content.map(Content::size),
                 modified: content.and_then(|content| content.modified).unwrap_or_else(usual_time),
                 etag: content.map(Content::etag).unwrap_or_default(),
-                storage_class: class.map_or("STANDARD", |class| class.as_str()).to_owned(),
+                storage_class: content
+                    .map(|_| class.map_or("STANDARD", |class| class.as_str()))
+                    .unwrap_or_default()
+                    .to_owned(),
                 encryption: content
-                    .and_then(|content| content.encryption.clone())
-                    .unwrap_or_else(|| "SSE-S3".to_owned()),
+                    .map(|content| content.encryption.clone().unwrap_or_else(|| "SSE-S3".to_owned()))
+                    .unwrap_or_default(),
                 tier: String::new(),
             }
         })

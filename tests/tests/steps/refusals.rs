@@ -14,7 +14,7 @@ use tests::scene::{Scene, id};
 use super::{csv, flow, inventory, inventory_of, listing};
 
 /// The message of a transfer that stops with `error`, having made no job and no copy.
-async fn refused(scene: &Scene, input: Value, error: &str) -> String {
+pub(super) async fn refused(scene: &Scene, input: Value, error: &str) -> String {
     refused_by(&mut flow(scene, input), error).await
 }
 
@@ -181,7 +181,7 @@ async fn a_row_of_another_bucket() {
 }
 
 /// Puts other bytes in the place of the first data file; `told` writes them into the manifest.
-fn replace_data(scene: &Scene, report: &Report, bytes: &[u8], told: bool) {
+pub(super) fn replace_data(scene: &Scene, report: &Report, bytes: &[u8], told: bool) {
     let key = report.data_key(0);
     scene.world.put(&scene.reports, &key, Content::of(bytes));
     if told {
