@@ -317,14 +317,15 @@ async fn every_call_before_a_miscounted_job_is_cancelled() {
 
 #[tokio::test]
 async fn taking_every_step_again_after_the_end_changes_nothing() {
-    for kind in 0..9 {
+    for kind in 0..8 {
         let mut done = match kind {
             0 => with_canary(true),
             1 => with_canary(false),
             5 => sync_in_two_rounds(),
+            // Not one whose first turn fails: the look that found why to stop can't find it again, once
+            // the other jobs have been cancelled.
             6 => in_two_turns(true),
-            7 => in_two_turns(false),
-            8 => split(),
+            7 => split(),
             kind => {
                 let scene = motley();
                 let input = match kind {
@@ -340,11 +341,8 @@ async fn taking_every_step_again_after_the_end_changes_nothing() {
         let before = outcome(&scene, &end);
         done.now += jiff::SignedDuration::from_hours(5);
         done.take_all_again().await;
-        // The look that found why to stop can't find it again, once the jobs have been cancelled.
-        if kind != 7 {
-            done.calls.reverse();
-            done.take_all_again().await;
-        }
+        done.calls.reverse();
+        done.take_all_again().await;
         assert_eq!(outcome(&scene, &end), before);
     }
 }
