@@ -5,17 +5,23 @@ use std::io::Write;
 use brigade::id::{BucketName, ObjectKey, VersionId};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use jiff::Timestamp;
 use md5::{Digest, Md5};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::memory::{Content, World};
 
+#[path = "../../crates/columnar/tests/written/mod.rs"]
+mod written;
+
+use written::Cells;
+
 /// What S3 leaves as it is in an inventory's keys.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'*').remove(b'/');
 
 /// Every column that a report may have and a transfer may read, in the order that S3 likes.
-pub const COLUMNS: [&str; 10] = [
+pub const COLUMNS: [&str; 11] = [
     "Bucket",
     "Key",
     "VersionId",
@@ -23,6 +29,7 @@ pub const COLUMNS: [&str; 10] = [
     "IsDeleteMarker",
     "Size",
     "LastModifiedDate",
+    "ETag",
     "StorageClass",
     "EncryptionStatus",
     "IntelligentTieringAccessTier",
@@ -32,6 +39,11 @@ pub const COLUMNS: [&str; 10] = [
 #[must_use]
 pub fn encoded(key: &str) -> String {
     utf8_percent_encode(key, KEPT).to_string().replace("%20", "+")
+}
+
+/// When objects were written whose time nobody cares about.
+fn usual_time() -> Timestamp {
+    Timestamp::constant(1_795_075_200, 0)
 }
 
 /// One row of a report.
@@ -47,9 +59,13 @@ pub struct Row {
     pub delete_marker: bool,
     /// Its size in bytes; a delete marker has none.
     pub size: Option<u64>,
-    /// Its storage class.
+    /// When it was written.
+    pub modified: Timestamp,
+    /// Its ETag; a delete marker has none.
+    pub etag: String,
+    /// Its storage class; a delete marker has none.
     pub storage_class: String,
-    /// Its encryption status.
+    /// Its encryption status; a delete marker has none.
     pub encryption: String,
     /// Its tier within INTELLIGENT_TIERING.
     pub tier: String,
@@ -65,6 +81,8 @@ impl Row {
             latest: true,
             delete_marker: false,
             size: Some(size),
+            modified: usual_time(),
+            etag: String::new(),
             storage_class: "STANDARD".to_owned(),
             encryption: "SSE-S3".to_owned(),
             tier: String::new(),
@@ -79,7 +97,8 @@ impl Row {
             "IsLatest" => self.latest.to_string(),
             "IsDeleteMarker" => self.delete_marker.to_string(),
             "Size" => self.size.map(|size| size.to_string()).unwrap_or_default(),
-            "LastModifiedDate" => "2026-11-19T08:00:00.000Z".to_owned(),
+            "LastModifiedDate" => format!("{:.3}", self.modified),
+            "ETag" => self.etag.clone(),
             "StorageClass" => self.storage_class.clone(),
             "EncryptionStatus" => self.encryption.clone(),
             "IntelligentTieringAccessTier" => self.tier.clone(),
@@ -105,10 +124,15 @@ pub fn rows_of(world: &World, bucket: &BucketName) -> Vec<Row> {
                 latest: latest(at),
                 delete_marker: content.is_none(),
                 size: content.map(Content::size),
-                storage_class: class.map_or("STANDARD", |class| class.as_str()).to_owned(),
+                modified: content.and_then(|content| content.modified).unwrap_or_else(usual_time),
+                etag: content.map(Content::etag).unwrap_or_default(),
+                storage_class: content
+                    .map(|_| class.map_or("STANDARD", |class| class.as_str()))
+                    .unwrap_or_default()
+                    .to_owned(),
                 encryption: content
-                    .and_then(|content| content.encryption.clone())
-                    .unwrap_or_else(|| "SSE-S3".to_owned()),
+                    .map(|content| content.encryption.clone().unwrap_or_else(|| "SSE-S3".to_owned()))
+                    .unwrap_or_default(),
                 tier: String::new(),
             }
         })
@@ -128,7 +152,7 @@ pub struct Report {
     pub columns: Vec<String>,
     /// Its rows, data file by data file.
     pub files: Vec<Vec<Row>>,
-    /// Its format, `CSV`.
+    /// Its format: `CSV`, `Parquet` or `ORC`.
     pub format: String,
 }
 
@@ -159,10 +183,39 @@ impl Report {
         format!("inventory/{}/daily/2026-11-20T01-00Z", self.of)
     }
 
+    /// The same report in another format.
+    #[must_use]
+    pub fn in_format(self, format: &str) -> Self {
+        Self { format: format.to_owned(), ..self }
+    }
+
     /// The key of a data file.
     #[must_use]
     pub fn data_key(&self, number: usize) -> String {
-        format!("inventory/{}/daily/data/file-{number}.csv.gz", self.of)
+        let ending = match self.format.as_str() {
+            "Parquet" => "parquet",
+            "ORC" => "orc",
+            _ => "csv.gz",
+        };
+        format!("inventory/{}/daily/data/file-{number}.{ending}", self.of)
+    }
+
+    /// Its columns, as S3 writes them in a report of this format.
+    #[must_use]
+    pub fn schema(&self) -> String {
+        let fields = |of: fn(&str, &str) -> String, between: &str| {
+            let fields = self.columns.iter().map(|column| of(column, &underscored(column)));
+            fields.collect::<Vec<_>>().join(between)
+        };
+        match self.format.as_str() {
+            "Parquet" => {
+                let fields =
+                    fields(|column, name| format!("{} {name}{};", kind(column)[0], kind(column)[1]), "  ");
+                format!("message s3.inventory {{  {fields}}}")
+            }
+            "ORC" => format!("struct<{}>", fields(|column, name| format!("{name}:{}", kind(column)[2]), ",")),
+            _ => self.columns.join(", "),
+        }
     }
 
     /// Delivers the data files, then `manifest.json`, then its checksum; the key of the manifest.
@@ -187,7 +240,7 @@ impl Report {
                 "version": "2016-11-30",
                 "creationTimestamp": "1795136400000",
                 "fileFormat": self.format,
-                "fileSchema": self.columns.join(", "),
+                "fileSchema": self.schema(),
                 "files": files
             }),
         )
@@ -208,6 +261,18 @@ impl Report {
 
     /// The bytes of a data file.
     fn data(&self, rows: &[Row]) -> Vec<u8> {
+        let columnar = || {
+            let columns = self.columns.iter().map(|column| (underscored(column), column));
+            columns.map(|(name, column)| (name, self.cells(rows, column))).collect::<Vec<_>>()
+        };
+        match self.format.as_str() {
+            "Parquet" => written::parquet(&columnar(), 3).expect("a Vec takes every byte"),
+            "ORC" => written::orc(&columnar(), 3),
+            _ => self.csv(rows),
+        }
+    }
+
+    fn csv(&self, rows: &[Row]) -> Vec<u8> {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         for row in rows {
             let cells: Vec<String> =
@@ -215,6 +280,31 @@ impl Report {
             writeln!(gzip, "{}", cells.join(",")).expect("a Vec takes every byte");
         }
         gzip.finish().expect("a Vec takes every byte")
+    }
+
+    /// A column of a Parquet or ORC file; keys are not encoded there, and what is empty is null.
+    fn cells<'a>(&'a self, rows: &'a [Row], column: &str) -> Cells<'a> {
+        let text = |cell: fn(&Row) -> &str| {
+            Cells::Text(rows.iter().map(|row| Some(cell(row)).filter(|cell| !cell.is_empty())).collect())
+        };
+        match column {
+            "Bucket" => Cells::Text(rows.iter().map(|_| Some(self.of.as_str())).collect()),
+            "Key" => text(|row| &row.key),
+            "VersionId" => text(|row| &row.version),
+            "IsLatest" => Cells::Flag(rows.iter().map(|row| Some(row.latest)).collect()),
+            "IsDeleteMarker" => Cells::Flag(rows.iter().map(|row| Some(row.delete_marker)).collect()),
+            "Size" => Cells::Number(
+                rows.iter().map(|row| row.size.map(|size| i64::try_from(size).expect("a size"))).collect(),
+            ),
+            "LastModifiedDate" => {
+                Cells::Time(rows.iter().map(|row| Some(row.modified.as_millisecond())).collect())
+            }
+            "ETag" => text(|row| &row.etag),
+            "StorageClass" => text(|row| &row.storage_class),
+            "EncryptionStatus" => text(|row| &row.encryption),
+            "IntelligentTieringAccessTier" => text(|row| &row.tier),
+            _ => Cells::Text(rows.iter().map(|_| Some("a value")).collect()),
+        }
     }
 
     /// The event that EventBridge makes of the arrival.
@@ -231,5 +321,28 @@ impl Report {
                 "reason": "PutObject"
             }
         })
+    }
+}
+
+/// A column's name in a Parquet or ORC file: `e_tag` for `ETag`.
+fn underscored(column: &str) -> String {
+    let mut name = String::new();
+    for letter in column.chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
+}
+
+/// A column's type in Parquet, before and after its name, and in ORC.
+fn kind(column: &str) -> [&'static str; 3] {
+    match column {
+        "Bucket" | "Key" => ["required binary", " (UTF8)", "string"],
+        "IsLatest" | "IsDeleteMarker" => ["optional boolean", "", "boolean"],
+        "Size" => ["optional int64", "", "bigint"],
+        "LastModifiedDate" => ["optional int64", " (TIMESTAMP_MILLIS)", "timestamp"],
+        _ => ["optional binary", " (UTF8)", "string"],
     }
 }

@@ -155,6 +155,11 @@ impl World {
         self.state().buckets.insert(name.clone(), bucket);
     }
 
+    /// Enables versioning: what the bucket holds already keeps the version `null`.
+    pub fn enable_versioning(&self, name: &BucketName) {
+        self.state().bucket_mut(name).versioned = true;
+    }
+
     /// Lists answer this many objects a page, 1,000 at first.
     pub fn pages_of(&self, objects: usize) {
         self.state().page = objects;

@@ -65,7 +65,7 @@ pub struct PlannedManifest {
     pub way: Way,
     /// The bucket they are copied from.
     pub source: BucketName,
-    /// Its place among the manifests that only a split tells apart, from 0.
+    /// Its place in the plan, from 0.
     pub number: u32,
     /// What it holds.
     pub count: Count,

@@ -172,6 +172,13 @@ impl World {
         }
     }
 
+    /// Cancels one job, as somebody else may.
+    pub fn cancel_job(&self, at: usize, reason: &str) {
+        let mut state = self.state();
+        state.jobs.jobs[at].reason = Some(reason.to_owned());
+        state.end(at, JobStatus::Cancelled);
+    }
+
     /// The jobs there are.
     #[must_use]
     pub fn jobs(&self) -> Vec<JobRecord> {
@@ -449,6 +456,8 @@ impl State {
             encryption: Some(if kms_key.is_some() { "SSE-KMS" } else { "SSE-S3" }.to_owned()),
             kms_key,
             tags,
+            // Later than any object that a test dates.
+            modified: Some(jiff::Timestamp::constant(1_795_143_600, 0)),
             ..Content::default()
         };
         self.put(&transfer.destination.bucket, &to, Some(copy));

@@ -12,7 +12,7 @@ use tests::flow::{End, Flow};
 use tests::memory::{Content, Copied, JobRecord, TaskFault};
 use tests::scene::Scene;
 
-use super::{csv, flow, inventory, listing};
+use super::{csv, flow, inventory, inventory_of, listing, selecting};
 
 /// What must be the same whatever failed on the way.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,6 +151,93 @@ async fn every_call_of_a_listing_transfer_in_legs() {
     .await;
 }
 
+#[tokio::test]
+async fn every_call_of_a_selection_from_parquet() {
+    survives_every_fault(|| {
+        let scene = motley();
+        let rows = rows_of(&scene.world, scene.photos());
+        let report = Report::new(scene.photos(), &scene.reports, &rows).in_format("Parquet");
+        let select = json!({ "prefixes": ["a", "c"], "size": { "min": 1 } });
+        flow(&scene, selecting(inventory_of(&scene, &report), select))
+    })
+    .await;
+}
+
+/// A scene whose destination holds some of the source's objects, and one more.
+fn half_copied() -> Scene {
+    let scene = motley();
+    for (key, bytes) in [("a b+%", "1"), ("changed", "old"), ("extra", "extra")] {
+        scene.world.put(scene.archive(), &format!("incoming/{key}"), Content::of(bytes));
+    }
+    scene
+}
+
+fn inventory_of_destination(scene: &Scene) -> Value {
+    let report = Report::new(scene.archive(), &scene.reports, &rows_of(&scene.world, scene.archive()));
+    json!({ "bucket": scene.reports, "manifestKey": report.deliver(&scene.world) })
+}
+
+#[tokio::test]
+async fn every_call_of_a_comparison_in_one_round() {
+    survives_every_fault(|| {
+        let scene = half_copied();
+        let select = json!({ "changedSince": inventory_of_destination(&scene) });
+        flow(&scene, selecting(inventory(&scene), select))
+    })
+    .await;
+}
+
+/// A comparison in two rounds, since the length of a listing is not known beforehand.
+fn sync_in_two_rounds() -> Flow {
+    let scene = half_copied();
+    scene.world.pages_of(2);
+    let sync = json!({ "inventory": inventory_of_destination(&scene), "listExtra": true });
+    let mut flow = flow(&scene, selecting(listing(), json!({ "sync": sync })));
+    flow.one_leg = false;
+    flow
+}
+
+#[tokio::test]
+async fn every_call_of_a_comparison_in_two_rounds() {
+    survives_every_fault(sync_in_two_rounds).await;
+}
+
+/// A transfer of all versions, of which a noncurrent one fails unless it is `clean`.
+fn in_two_turns(clean: bool) -> Flow {
+    let scene = motley();
+    scene.world.delete(scene.photos(), "fails");
+    if clean {
+        scene.world.fail_no_copy();
+    }
+    flow(&scene, selecting(inventory(&scene), json!({ "versions": "all" })))
+}
+
+#[tokio::test]
+async fn every_call_of_a_transfer_in_two_turns() {
+    survives_every_fault_with(2, || in_two_turns(true)).await;
+}
+
+#[tokio::test]
+async fn every_call_of_a_transfer_whose_first_turn_fails() {
+    survives_every_fault_with(2, || in_two_turns(false)).await;
+}
+
+/// A transfer of more bytes than one job may copy.
+fn split() -> Flow {
+    let scene = motley();
+    for key in ["x", "y"] {
+        scene.world.put(scene.photos(), key, Content { size: Some(5 << 30), ..Content::of(key) });
+    }
+    let mut input = inventory(&scene);
+    input["split"] = json!({ "bytes": 5_u64 << 30 });
+    flow(&scene, input)
+}
+
+#[tokio::test]
+async fn every_call_of_a_split_transfer() {
+    survives_every_fault_with(3, split).await;
+}
+
 /// A transfer with a canary, of which one object fails unless it is `clean`.
 fn with_canary(clean: bool) -> Flow {
     let scene = motley();
@@ -230,10 +317,15 @@ async fn every_call_before_a_miscounted_job_is_cancelled() {
 
 #[tokio::test]
 async fn taking_every_step_again_after_the_end_changes_nothing() {
-    for kind in 0..5 {
+    for kind in 0..8 {
         let mut done = match kind {
             0 => with_canary(true),
             1 => with_canary(false),
+            5 => sync_in_two_rounds(),
+            // Not one whose first turn fails: the look that found why to stop can't find it again, once
+            // the other jobs have been cancelled.
+            6 => in_two_turns(true),
+            7 => split(),
             kind => {
                 let scene = motley();
                 let input = match kind {

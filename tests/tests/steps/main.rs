@@ -1,6 +1,7 @@
 //! Whole transfers in memory, through every step in the order of the state machine.
 #![expect(clippy::unwrap_used, reason = "a test that unwraps what is missing should fail there")]
 
+use brigade::plan::Plan;
 use serde_json::{Value, json};
 use tests::arrival::{Report, rows_of};
 use tests::flow::{Flow, Judged};
@@ -8,13 +9,18 @@ use tests::memory::Copied;
 use tests::scene::Scene;
 
 mod canary;
+mod comparison;
 mod faults;
+mod formats;
 mod gate;
 mod preflight;
 mod properties;
 mod refusals;
 mod reports;
+mod selection;
 mod sources;
+mod splits;
+mod turns;
 mod verdicts;
 
 /// A request for everything that the source bucket holds.
@@ -43,6 +49,25 @@ fn csv_of<'a>(keys: impl IntoIterator<Item = &'a str>) -> String {
     keys.into_iter().map(|key| format!("photos,{}\n", tests::arrival::encoded(key))).collect()
 }
 
+/// The same request for what a selection leaves of its objects.
+fn selecting(mut input: Value, select: Value) -> Value {
+    input["select"] = select;
+    input
+}
+
+fn plan_of(scene: &Scene) -> Plan {
+    let plan = scene.world.get(scene.work(), "transfers/monday/plan.json").unwrap();
+    serde_json::from_slice(&plan.bytes).unwrap()
+}
+
+/// The rows of all lists in this folder of the transfer.
+fn listed_in(scene: &Scene, folder: &str) -> Vec<String> {
+    let folder = format!("transfers/monday/{folder}/");
+    let keys = scene.world.keys(scene.work()).into_iter().filter(|key| key.starts_with(&folder));
+    let text = |key: String| String::from_utf8(scene.world.get(scene.work(), &key).unwrap().bytes).unwrap();
+    keys.flat_map(|key| text(key).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
 fn flow(scene: &Scene, input: Value) -> Flow {
     Flow::new(scene, input)
 }
@@ -69,16 +94,12 @@ fn assert_copied(scene: &Scene, keys: &[String]) {
 
 /// What was read is accounted for, in the plan and in the report.
 fn assert_conserved(scene: &Scene, judged: &Judged) {
-    let content = scene.world.get(scene.work(), judged.plan.key.as_str()).unwrap();
-    let plan: brigade::plan::Plan = serde_json::from_slice(&content.bytes).unwrap();
+    let plan = plan_of(scene);
     let tally = &plan.tally;
     let unselected: u64 = tally.unselected.values().sum();
     assert_eq!(tally.rows, tally.selected().objects + unselected);
-    for manifest in &plan.manifests {
-        let bytes = scene.world.get(scene.work(), manifest.location.key.as_str()).unwrap().bytes;
-        let listed: brigade::inventory::InventoryManifest = serde_json::from_slice(&bytes).unwrap();
-        let rows: usize = listed.files.iter().map(|file| manifest_rows(scene, file.key.as_str())).sum();
-        assert_eq!(rows as u64, manifest.count.objects, "{}", manifest.location.key);
+    for (manifest, rows) in plan.manifests.iter().zip(rows_of_manifests(scene)) {
+        assert_eq!(rows.len() as u64, manifest.count.objects, "{}", manifest.location.key);
     }
     let report = &judged.report;
     let skipped: u64 = report.skipped.values().map(|count| count.objects).sum();
@@ -96,9 +117,23 @@ fn assert_conserved(scene: &Scene, judged: &Judged) {
     assert_eq!(listed as u64, skipped, "every skipped object is listed");
 }
 
-fn manifest_rows(scene: &Scene, key: &str) -> usize {
+/// The rows of a manifest's part.
+fn rows_in(scene: &Scene, key: &str) -> Vec<String> {
     let packed = scene.world.get(scene.work(), key).unwrap().bytes;
     let mut text = String::new();
     std::io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(&packed[..]), &mut text).unwrap();
-    text.lines().count()
+    text.lines().map(str::to_owned).collect()
+}
+
+/// The rows of every manifest of the plan, manifest by manifest.
+fn rows_of_manifests(scene: &Scene) -> Vec<Vec<String>> {
+    let files = |key: &str| {
+        let bytes = scene.world.get(scene.work(), key).unwrap().bytes;
+        serde_json::from_slice::<brigade::inventory::InventoryManifest>(&bytes).unwrap().files
+    };
+    let plan = plan_of(scene);
+    let rows = |key: &str| {
+        files(key).into_iter().flat_map(|file| rows_in(scene, file.key.as_str())).collect::<Vec<_>>()
+    };
+    plan.manifests.iter().map(|manifest| rows(manifest.location.key.as_str())).collect()
 }

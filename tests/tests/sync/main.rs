@@ -11,6 +11,7 @@ use std::process::Command;
 
 use brigade::compare::{Decision, DestinationKeys, Rule, SnapshotBuilder, Sync};
 use brigade::listed::{Listed, Modified};
+use brigade::select::{Filter, Selection, Selector, Verdict};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -42,11 +43,25 @@ struct Pair {
     deleted: Vec<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Kind {
     Include,
     Exclude,
+}
+
+impl Pair {
+    /// The pair's filters, as a request has them.
+    fn selector(&self) -> Selector {
+        let filter = |(kind, pattern): &(Kind, String)| match kind {
+            Kind::Include => Filter::Include(pattern.clone()),
+            Kind::Exclude => Filter::Exclude(pattern.clone()),
+        };
+        Selector::new(&Selection {
+            filters: self.filters.iter().map(filter).collect(),
+            ..Selection::default()
+        })
+    }
 }
 
 /// An object, its key being what follows the prefix.
@@ -69,23 +84,24 @@ impl Object {
 }
 
 /// What we copy and would delete.
-fn ours(
-    pair: &Pair,
-    selected: impl Fn(&str) -> bool,
-    tally: &mut BTreeMap<Decision, usize>,
-) -> (Vec<String>, Vec<String>) {
+fn ours(pair: &Pair, tally: &mut BTreeMap<Decision, usize>) -> (Vec<String>, Vec<String>) {
+    let selector = pair.selector();
     let mut below = DestinationKeys::below(&pair.prefix);
     let mut snapshot = SnapshotBuilder::new(Rule::Sync(Sync {
         size_only: pair.size_only && !pair.exact_timestamps,
         no_overwrite: pair.no_overwrite,
     }));
-    for object in pair.destination.iter().filter(|object| selected(&object.key)) {
+    for object in &pair.destination {
         snapshot.insert(&object.listed("destination", below.key_of(&object.key)));
     }
     let mut snapshot = snapshot.freeze();
     let mut copied = Vec::new();
-    for object in pair.source.iter().filter(|object| selected(&object.key)) {
-        let decision = snapshot.decide(&object.listed("source", &object.key), below.key_of(&object.key));
+    for object in &pair.source {
+        let row = object.listed("source", &object.key);
+        if selector.verdict(&row) != Verdict::Selected {
+            continue;
+        }
+        let decision = snapshot.decide(&row, below.key_of(&object.key));
         *tally.entry(decision).or_default() += 1;
         if matches!(decision, Decision::Copy(_)) {
             copied.push(object.key.clone());
@@ -94,50 +110,13 @@ fn ours(
     let mut deleted: Vec<String> = pair
         .destination
         .iter()
-        .filter(|object| pair.delete && selected(&object.key))
+        .filter(|object| pair.delete && selector.takes_key(&object.key))
         .filter(|object| snapshot.is_extra(&object.listed("destination", below.key_of(&object.key))))
         .map(|object| object.key.clone())
         .collect();
     copied.sort();
     deleted.sort();
     (copied, deleted)
-}
-
-/// The CLI's filters, until the selection has them: the last that matches wins.
-fn selects(filters: &[(Kind, String)], key: &str) -> bool {
-    let key: Vec<char> = key.chars().collect();
-    let last = filters.iter().rev().find(|(_, pattern)| {
-        let pattern: Vec<char> = pattern.chars().collect();
-        // The CLI joins a pattern to the bucket's name, and an absolute path stays what it is.
-        pattern.first() != Some(&'/') && matches(&pattern, &key)
-    });
-    last.is_none_or(|(kind, _)| *kind == Kind::Include)
-}
-
-/// Python's `fnmatch`.
-fn matches(pattern: &[char], text: &[char]) -> bool {
-    match (pattern, text) {
-        ([], _) => text.is_empty(),
-        (['*', rest @ ..], _) => (0..=text.len()).any(|at| matches(rest, &text[at..])),
-        (_, []) => false,
-        (['?', rest @ ..], [_, text @ ..]) => matches(rest, text),
-        (['[', set @ ..], [first, text @ ..]) => {
-            let (negated, set) = set.strip_prefix(&['!']).map_or((false, set), |set| (true, set));
-            match set.iter().skip(1).position(|c| *c == ']') {
-                Some(end) => contains(&set[..=end], *first) != negated && matches(&set[end + 2..], text),
-                None => *first == '[' && matches(&pattern[1..], text),
-            }
-        }
-        ([c, rest @ ..], [first, text @ ..]) => c == first && matches(rest, text),
-    }
-}
-
-fn contains(set: &[char], c: char) -> bool {
-    match set {
-        [from, '-', to, rest @ ..] => (*from..=*to).contains(&c) || contains(rest, c),
-        [first, rest @ ..] => *first == c || contains(rest, c),
-        [] => false,
-    }
 }
 
 #[test]
@@ -151,7 +130,7 @@ fn the_aws_cli_decides_the_same() {
 
     let (mut tally, mut deletions, mut differences) = (BTreeMap::new(), 0, Vec::new());
     for pair in &pairs {
-        let (copied, deleted) = ours(pair, |key| selects(&pair.filters, key), &mut tally);
+        let (copied, deleted) = ours(pair, &mut tally);
         deletions += deleted.len();
         let (mut theirs_copied, mut theirs_deleted) = (pair.copied.clone(), pair.deleted.clone());
         theirs_copied.sort();

@@ -3,6 +3,7 @@
 use crate::compare::{Decision, PartitionWriter, Partitions, Snapshot};
 use crate::listed::Listed;
 use crate::ports::WriteObjects;
+use crate::request::ObjectSource;
 use crate::route::Route;
 use crate::select::{Selector, Unselected, Untold, Verdict, Versions};
 use crate::steps::check_inventory::Side;
@@ -17,6 +18,8 @@ pub(super) struct Sink<'a, W> {
     pub(super) selector: Selector,
     side: Side,
     then: Then,
+    /// Whether objects that only the destination has are to be listed.
+    lists_extra: bool,
     destination_key: String,
 }
 
@@ -41,7 +44,9 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
             _ => Then::Route,
         };
         let selector = Selector::new(&transfer.select);
-        Self { leg, selector, side: side.unwrap_or_default(), then, destination_key: String::new() }
+        let lists_extra = transfer.select.comparison().is_some_and(|comparison| comparison.lists_extra);
+        let side = side.unwrap_or_default();
+        Self { leg, selector, side, then, lists_extra, destination_key: String::new() }
     }
 
     /// From now on selected rows are compared with what the destination holds.
@@ -73,12 +78,28 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
         match self.selector.verdict(row) {
             Verdict::Selected => {}
             Verdict::Unselected(reason) => {
-                if reason == Unselected::DeleteMarker && transfer.select.versions == Versions::All {
+                if reason == Unselected::DeleteMarker
+                    && transfer.select.versions == Versions::All
+                    && self.selector.takes_key(row.key)
+                {
                     self.leg.note(
                         List::DeleteMarkers,
                         row,
                         if row.latest { "current" } else { "noncurrent" },
                     );
+                }
+                // Where the destination's other objects are listed, one that the source holds is none of
+                // them, selected or not.
+                if self.lists_extra && row.latest && !row.delete_marker {
+                    transfer.destination.write_key(row.key, &mut self.destination_key);
+                    match &mut self.then {
+                        Then::Route => {}
+                        Then::Compare(snapshot) => {
+                            snapshot.decide(row, &self.destination_key);
+                        }
+                        // It is judged again, and counted, when its partition is compared.
+                        Then::Partition(writer) => return push(writer, row, &self.destination_key),
+                    }
                 }
                 return self.leg.take(row, Route::Unselected(reason));
             }
@@ -124,12 +145,19 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
         }
     }
 
-    /// Notes a row of the destination that no selected row of the source met, if it is one that the
-    /// selection's keys would take.
+    /// Notes a row of the destination that no row of the source met, if it is one that the list and
+    /// the selection's keys would take.
     pub(super) fn note_extra(&mut self, row: &Listed<'_>) {
         let Some(snapshot) = self.snapshot() else { return };
-        let folder = self.leg.transfer.destination.folder();
-        let taken = row.key.strip_prefix(folder.as_str()).is_some_and(|key| self.selector.takes_key(key));
+        let transfer = self.leg.transfer;
+        let listed = match &transfer.objects {
+            ObjectSource::Listing(listing) => listing.prefix.as_str(),
+            ObjectSource::Inventory(_) | ObjectSource::Csv(_) => "",
+        };
+        let taken = row
+            .key
+            .strip_prefix(transfer.destination.folder().as_str())
+            .is_some_and(|key| key.starts_with(listed) && self.selector.takes_key(key));
         if taken && row.latest && !row.delete_marker && snapshot.is_extra(row) {
             self.leg.note(List::Extra, row, "not at the source");
         }
