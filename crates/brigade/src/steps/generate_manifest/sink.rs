@@ -94,7 +94,7 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
                     transfer.destination.write_key(row.key, &mut self.destination_key);
                     match &mut self.then {
                         Then::Route => {}
-                        Then::Compare(snapshot) => {
+                        Then::Compare(snapshot, _) => {
                             snapshot.decide(row, &self.destination_key);
                         }
                         // It is judged again, and counted, when its partition is compared.
