@@ -66,7 +66,13 @@ def payload(told, cursor):
         "priority": 10,
         "versions": True,
     }
-    content = {"inventory": {"bucket": bucket_of(told), "schema": told["fileSchema"], "files": told["files"]}}
+    told_files = {
+        "bucket": bucket_of(told),
+        "format": told["fileFormat"],
+        "schema": told["fileSchema"],
+        "files": told["files"],
+    }
+    content = {"inventory": {"side": "source", "list": told_files}}
     asked = {"transfer": transfer, "slice": {"index": 0, "content": content}}
     return {**asked, "cursor": cursor} if cursor else asked
 
@@ -290,8 +296,8 @@ def copied(kept):
     for body in kept:
         told = json.loads(body)
         if "tally" in told:
-            objects += told["tally"]["copy"]["objects"]
-            size += told["tally"]["copy"]["bytes"]
+            objects += told["tally"]["ways"]["copy"]["objects"]
+            size += told["tally"]["ways"]["copy"]["bytes"]
     return {"objects": objects, "bytes": size}
 
 
