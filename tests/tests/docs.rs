@@ -122,7 +122,7 @@ fn parties() -> Vec<(String, Vec<Statement>)> {
     let source = SourceAccess {
         role: id(BATCH_ROLE),
         account: id("111111111111"),
-        bucket: id("SOURCE"),
+        buckets: vec![id("SOURCE")],
         region: id("eu-west-1"),
         prefix: String::new(),
         keys: vec![id("arn:aws:kms:eu-west-1:111111111111:key/SOURCE-KEY")],

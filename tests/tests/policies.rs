@@ -39,7 +39,7 @@ impl Deployed {
             template,
             &[
                 ("SourceAccountId", json!("111111111111")),
-                ("SourceBucket", json!("photos")),
+                ("SourceBuckets", json!(["photos"])),
                 ("DestinationBucket", json!("archive")),
                 ("SourceRegion", given(0, json!("eu-west-1"), json!(""))),
                 ("SourceKmsKeyArns", given(1, json!(keys), json!([""]))),
@@ -58,7 +58,7 @@ impl Deployed {
         let source = SourceAccess {
             role: id(BATCH_ROLE),
             account: id("111111111111"),
-            bucket: id("photos"),
+            buckets: vec![id("photos")],
             region: id(if self.has(0) { "eu-west-1" } else { "us-east-1" }),
             prefix: String::new(),
             keys,

@@ -71,6 +71,8 @@ impl ReportManifest {
 /// One task of a completion report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskResult<'a> {
+    /// The bucket of the object, as the manifest named it.
+    pub bucket: &'a str,
     /// The key as the manifest held it, still encoded.
     pub encoded_key: &'a str,
     /// The version, if the manifest named one.
@@ -101,6 +103,7 @@ impl<'a> TaskResult<'a> {
             other => return Err(format!("task status {other:?} is neither succeeded nor failed")),
         };
         Ok(Self {
+            bucket: cell(0)?,
             encoded_key: cell(1)?,
             version: cell(2)?,
             succeeded,

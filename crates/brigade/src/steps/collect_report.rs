@@ -361,6 +361,7 @@ struct Canary {
 type CanaryTasks = BTreeMap<String, Vec<CanaryTask>>;
 
 struct CanaryTask {
+    bucket: String,
     version: String,
     succeeded: bool,
     http_status: String,
@@ -375,6 +376,7 @@ impl Canary {
         let mut count = |task: TaskResult<'_>| {
             results.count(&task);
             tasks.entry(task.encoded_key.to_owned()).or_default().push(CanaryTask {
+                bucket: task.bucket.to_owned(),
                 version: task.version.to_owned(),
                 succeeded: task.succeeded,
                 http_status: task.http_status.to_owned(),
@@ -496,7 +498,9 @@ impl<'a, W: ReadObjects + WriteObjects> ResultCount<'a, W> {
 
     fn count(&mut self, task: &TaskResult<'_>) {
         if let Some(tasks) = self.canary.get_mut(task.encoded_key)
-            && let Some(at) = tasks.iter().position(|of_canary| of_canary.version == task.version)
+            && let Some(at) = tasks
+                .iter()
+                .position(|of_canary| of_canary.version == task.version && of_canary.bucket == task.bucket)
         {
             tasks.swap_remove(at);
         }
@@ -504,8 +508,7 @@ impl<'a, W: ReadObjects + WriteObjects> ResultCount<'a, W> {
         if !task.succeeded {
             let version =
                 if task.version.is_empty() { String::new() } else { format!(",{}", cell(task.version)) };
-            let _ =
-                writeln!(self.rows, "{},{}{version}", self.transfer.source.bucket, cell(task.encoded_key));
+            let _ = writeln!(self.rows, "{},{}{version}", task.bucket, cell(task.encoded_key));
         }
     }
 
@@ -528,6 +531,7 @@ impl<'a, W: ReadObjects + WriteObjects> ResultCount<'a, W> {
         for (key, tasks) in std::mem::take(&mut self.canary) {
             for task in tasks {
                 self.count(&TaskResult {
+                    bucket: &task.bucket,
                     encoded_key: &key,
                     version: &task.version,
                     succeeded: task.succeeded,

@@ -106,7 +106,7 @@ impl Estate {
     pub(super) fn parameters(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
             ("SourceAccountId", SOURCE.to_owned()),
-            ("SourceBucket", self.source_bucket.clone()),
+            ("SourceBuckets", self.source_bucket.clone()),
             ("SourceRegion", REGION.to_owned()),
             ("SourceKmsKeyArns", self.source_keys.join(",")),
             ("ManifestBucket", self.manifest_bucket.clone()),

@@ -546,10 +546,11 @@ impl Stage {
             None => return Ok(BTreeSet::new()),
         };
         let plan: Plan = serde_json::from_slice(&plan).context("plan.json is no plan")?;
-        match plan.canary {
-            Some(canary) => check::manifest(&self.destination, &canary.manifest).await,
-            None => Ok(BTreeSet::new()),
+        let mut keys = BTreeSet::new();
+        for manifest in plan.canary.iter().flat_map(|canary| &canary.manifests) {
+            keys.append(&mut check::manifest(&self.destination, &manifest.location).await?);
         }
+        Ok(keys)
     }
 
     /// How to look around.

@@ -103,7 +103,7 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
                 let bucket = row
                     .bucket
                     .parse()
-                    .map_err(|_| Error::foreign(row, self.transfer.source.bucket.as_str()))?;
+                    .map_err(|_| Error::foreign(row, &self.transfer.source.names()))?;
                 self.open.push(OpenPart {
                     bucket,
                     way,

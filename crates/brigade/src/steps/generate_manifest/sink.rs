@@ -9,6 +9,7 @@ use crate::steps::check_inventory::Side;
 use crate::steps::generate_manifest::Error;
 use crate::steps::generate_manifest::leg::Leg;
 use crate::tally::List;
+use crate::transfer::Transfer;
 
 /// Takes the rows of a slice.
 pub(super) struct Sink<'a, W> {
@@ -66,8 +67,8 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
 
     fn take_source(&mut self, row: &Listed<'_>) -> Result<(), Error> {
         let transfer = self.leg.transfer;
-        if row.bucket != transfer.source.bucket.as_str() {
-            return Err(Error::foreign(row, transfer.source.bucket.as_str()));
+        if !transfer.source.has(row.bucket) {
+            return Err(Error::foreign(row, &transfer.source.names()));
         }
         match self.selector.verdict(row) {
             Verdict::Selected => {}
@@ -88,11 +89,11 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
         let decision = match &mut self.then {
             Then::Route => return self.leg.take_selected(row),
             Then::Compare(snapshot) => {
-                transfer.destination.write_key(row.key, &mut self.destination_key);
+                transfer.destination.write_key(row.bucket, row.key, &mut self.destination_key);
                 snapshot.decide(row, &self.destination_key)
             }
             Then::Partition(writer) => {
-                transfer.destination.write_key(row.key, &mut self.destination_key);
+                transfer.destination.write_key(row.bucket, row.key, &mut self.destination_key);
                 return push(writer, row, &self.destination_key);
             }
         };
@@ -119,8 +120,8 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
     /// selection's keys would take.
     pub(super) fn note_extra(&mut self, row: &Listed<'_>) {
         let Some(snapshot) = self.snapshot() else { return };
-        let folder = self.leg.transfer.destination.folder();
-        let taken = row.key.strip_prefix(folder.as_str()).is_some_and(|key| self.selector.takes_key(key));
+        let Transfer { source, destination, .. } = self.leg.transfer;
+        let taken = destination.source_keys(row.key, source).any(|key| self.selector.takes_key(key));
         if taken && row.latest && !row.delete_marker && snapshot.is_extra(row) {
             self.leg.note(List::Extra, row, "not at the source");
         }
