@@ -625,6 +625,10 @@ mod tests {
             refused(&json!({"objects": {}})),
             refused(&json!({})),
             refused(&json!({"objects": listing, "source": {"account": "1234"}})),
+            refused(&json!({"objects": listing, "source": {"buckets": []}})),
+            refused(&json!({"objects": listing, "source": {"buckets": ["photos", "photos"]}})),
+            refused(&json!({"objects": {"inventories": []}})),
+            refused(&json!({"objects": {"inventories": [{"bucket": "reports", "manifestKey": "data.csv.gz"}]}})),
             refused(&json!({"objects": listing, "destination": {"kmsKey": "alias/photos"}})),
             refused(&json!({"objects": listing, "destination": {"prefix": "in/"}})),
             refused(&json!({"objects": listing, "approval": {"hours": 0}})),
@@ -634,6 +638,9 @@ mod tests {
             refused(&json!({"detail-type": "Object Deleted"})),
             refused(
                 &json!({"detail-type": "Object Created", "detail": {"bucket": {"name": "reports"}, "object": {"key": "a/data.csv.gz"}}}),
+            ),
+            refused(
+                &json!({"detail-type": "Object Created", "detail": {"bucket": {"name": "reports"}, "object": {"key": "daily/manifest.checksum"}}}),
             ),
         ];
         insta::assert_snapshot!(refusals.join("\n"));
@@ -645,9 +652,10 @@ mod tests {
             "version": "0", "detail-type": "Object Created", "source": "aws.s3",
             "detail": {"bucket": {"name": "reports"}, "object": {"key": "photos/daily/2026-11-20T01-00Z/manifest.checksum", "size": 33}}
         });
-        let Ok(Trigger::InventoryArrived { manifest_key, .. }) = Trigger::decode(&event) else {
+        let Ok(Trigger::InventoryArrived { manifest_key, listed, .. }) = Trigger::decode(&event) else {
             panic!("an arrival");
         };
         assert_eq!(manifest_key.as_str(), "photos/daily/2026-11-20T01-00Z/manifest.json");
+        assert_eq!(listed.as_str(), "photos");
     }
 }

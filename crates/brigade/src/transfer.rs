@@ -551,6 +551,31 @@ mod tests {
     }
 
     #[test]
+    fn each_of_several_buckets_has_a_folder() {
+        let buckets = ["photos", "films"].map(|bucket| bucket.parse().expect("bucket"));
+        let deployment = Deployment { source_buckets: buckets.to_vec(), ..deployment() };
+        let resolve = |source: serde_json::Value| {
+            let input = json!({"objects": {"listing": {}}, "source": source, "name": "monday"});
+            let execution =
+                Execution { arn: String::new(), name: String::new(), started: Timestamp::UNIX_EPOCH };
+            Transfer::resolve(Trigger::decode(&input)?, &deployment, execution)
+        };
+        let Transfer { source, destination, .. } = resolve(json!({})).expect("all of them");
+        assert_eq!(source.places(), "s3://photos, s3://films");
+        let key = "a/b".parse().expect("key");
+        assert_eq!(destination.key_of(&buckets[1], &key), "incoming/films/a/b");
+        assert_eq!(destination.length_of("films", "a/b"), "incoming/films/a/b".len());
+        assert_eq!(destination.prefix_of(&buckets[0]), "incoming/photos");
+        let back = |key: &'static str| destination.source_keys(key, &source).collect::<Vec<_>>();
+        assert_eq!(back("incoming/films/a/b"), ["a/b"]);
+        assert!(back("incoming/a/b").is_empty() && back("incoming/filmstrips/b").is_empty());
+        let one = resolve(json!({"buckets": ["films"]})).expect("one of them");
+        assert_eq!((one.source.names().as_str(), one.destination.bucket_folders), ("films", true));
+        let stranger = resolve(json!({"buckets": ["films", "songs"]})).expect_err("refused").to_string();
+        assert!(stranger.starts_with("source.buckets: names songs, but"), "{stranger}");
+    }
+
+    #[test]
     fn lists_lie_where_the_role_may_read() {
         let csv = |bucket: &str| resolve(&json!({"objects": {"csv": {"bucket": bucket, "key": "list.csv"}}}));
         assert!(csv("lists").is_ok() && csv("work").is_ok());

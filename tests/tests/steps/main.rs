@@ -7,6 +7,7 @@ use tests::flow::{Flow, Judged};
 use tests::memory::Copied;
 use tests::scene::Scene;
 
+mod buckets;
 mod canary;
 mod faults;
 mod gate;

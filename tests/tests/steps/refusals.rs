@@ -38,7 +38,7 @@ async fn requests() {
         (json!({ "objects": listing, "colour": "red" }), "unknown field `colour`"),
         (json!({ "objects": { "listing": { "preffix": "a" } } }), "unknown field `preffix`"),
         (json!({ "objects": two }), "give exactly one of inventory, csv and listing"),
-        (json!({ "objects": listing, "source": { "bucket": "fotos" } }), "source.bucket: is fotos"),
+        (json!({ "objects": listing, "source": { "buckets": ["fotos"] } }), "source.buckets: names fotos"),
         (
             json!({ "objects": listing, "source": { "account": "111111111112" } }),
             "source.account: is 111111111112",
@@ -75,7 +75,7 @@ async fn a_bucket_that_is_not_there_is_named_before_any_plan() {
     for side in ["source", "destination", "reports"] {
         let mut scene = Scene::small();
         let bucket = match side {
-            "source" => &mut scene.deployment.source_bucket,
+            "source" => &mut scene.deployment.source_buckets[0],
             "destination" => &mut scene.deployment.destination_bucket,
             _ => &mut scene.deployment.report_bucket,
         };
