@@ -217,7 +217,13 @@ impl CsvManifest {
     /// A reader of a manifest whose rows must name one of these buckets.
     #[must_use]
     pub fn new(buckets: Vec<BucketName>) -> Self {
-        Self { buckets, columns: None, rows: Rows::default(), lines: BlankLines::default(), first: Vec::new() }
+        Self {
+            buckets,
+            columns: None,
+            rows: Rows::default(),
+            lines: BlankLines::default(),
+            first: Vec::new(),
+        }
     }
 
     /// Takes the next chunk and hands on the objects that it completes.

@@ -628,7 +628,9 @@ mod tests {
             refused(&json!({"objects": listing, "source": {"buckets": []}})),
             refused(&json!({"objects": listing, "source": {"buckets": ["photos", "photos"]}})),
             refused(&json!({"objects": {"inventories": []}})),
-            refused(&json!({"objects": {"inventories": [{"bucket": "reports", "manifestKey": "data.csv.gz"}]}})),
+            refused(
+                &json!({"objects": {"inventories": [{"bucket": "reports", "manifestKey": "data.csv.gz"}]}}),
+            ),
             refused(&json!({"objects": listing, "destination": {"kmsKey": "alias/photos"}})),
             refused(&json!({"objects": listing, "destination": {"prefix": "in/"}})),
             refused(&json!({"objects": listing, "approval": {"hours": 0}})),

@@ -634,8 +634,12 @@ mod tests {
         };
         let tally = tally_of(&["a/1", "a/2", "a/3", "b/1", "b/2", "c/1"].map(object));
         let folders = |most| -> Vec<&str> {
-            let mut folders: Vec<_> =
-                tally.sample.spread(most).into_iter().map(|sampled| &sampled.object.key.as_str()[..1]).collect();
+            let mut folders: Vec<_> = tally
+                .sample
+                .spread(most)
+                .into_iter()
+                .map(|sampled| &sampled.object.key.as_str()[..1])
+                .collect();
             folders.sort_unstable();
             folders
         };

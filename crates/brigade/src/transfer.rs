@@ -254,7 +254,8 @@ impl Destination {
         // Without folders of their own all buckets are the same.
         let buckets = source.buckets.iter().take(if self.bucket_folders { usize::MAX } else { 1 });
         buckets.filter_map(move |bucket| {
-            self.folders(bucket.as_str()).try_fold(key, |key, folder| key.strip_prefix(folder)?.strip_prefix('/'))
+            self.folders(bucket.as_str())
+                .try_fold(key, |key, folder| key.strip_prefix(folder)?.strip_prefix('/'))
         })
     }
 
@@ -418,10 +419,7 @@ fn only<T: PartialEq + std::fmt::Display>(
 }
 
 /// The source buckets of a transfer: all of the deployment's, unless some of them are named.
-fn among(
-    asked: Option<Vec<BucketName>>,
-    deployed: &[BucketName],
-) -> Result<Vec<BucketName>, InvalidRequest> {
+fn among(asked: Option<Vec<BucketName>>, deployed: &[BucketName]) -> Result<Vec<BucketName>, InvalidRequest> {
     let Some(asked) = asked else { return Ok(deployed.to_vec()) };
     match asked.iter().find(|bucket| !deployed.contains(bucket)) {
         Some(stranger) => Err(InvalidRequest::new(

@@ -102,7 +102,11 @@ async fn reports_and_buckets_must_fit() {
     let (of_photos, of_films) = (report(&scene, &photos), report(&scene, &films));
     let refusals = [
         (json!({ "inventories": [of_photos, of_photos] }), json!({}), "CheckInventory.TwoReports"),
-        (json!({ "inventory": of_photos }), json!({ "buckets": ["photos", "films"] }), "CheckInventory.NoReport"),
+        (
+            json!({ "inventory": of_photos }),
+            json!({ "buckets": ["photos", "films"] }),
+            "CheckInventory.NoReport",
+        ),
         (json!({ "inventory": of_films }), json!({ "buckets": ["photos"] }), "CheckInventory.WrongBucket"),
         (json!({ "inventories": [] }), json!({}), "CheckInventory.InvalidRequest"),
         (json!({ "listing": {} }), json!({ "buckets": [] }), "CheckInventory.InvalidRequest"),
@@ -149,10 +153,12 @@ async fn only_the_bucket_that_lacks_something_is_asked_about() {
             let findings: Findings = serde_json::from_slice(&content.bytes).unwrap();
             let asked: Vec<_> =
                 findings.iter().map(|finding| (finding.kind, finding.command.clone().unwrap())).collect();
-            assert!(asked.iter().all(|(_, command)| {
-                command.contains("--bucket films") && command.ends_with("--only films")
-                    && !command.contains("photos")
-            }), "{asked:?}");
+            assert!(
+                asked.iter().all(|(_, command)| {
+                    command.contains("--only films") && !command.contains("--only photos")
+                }),
+                "{asked:?}"
+            );
             assert_eq!(asked[0].0, FindingKind::SourceUnlistable);
             findings.grants().iter().for_each(|grant| world.apply(grant));
         }

@@ -85,7 +85,11 @@ impl TargetAccess {
         let of_either =
             |statement: Statement| statement.when("StringEquals", "aws:ResourceAccount", owners.clone());
         vec![
-            of_source(Statement::allow("ListSource", &["s3:ListBucket"], buckets.clone().map(BucketName::arn))),
+            of_source(Statement::allow(
+                "ListSource",
+                &["s3:ListBucket"],
+                buckets.clone().map(BucketName::arn),
+            )),
             of_source(Statement::allow(
                 "ReadSource",
                 &source.object_actions(),

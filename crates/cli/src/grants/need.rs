@@ -199,7 +199,10 @@ mod tests {
             prop::option::of(expires),
         );
         (names, rest).prop_map(
-            |((role, account, buckets, region), (prefix, keys, [versions, tags, restore], lists, expires))| {
+            |(
+                (role, account, buckets, region),
+                (prefix, keys, [versions, tags, restore], lists, expires),
+            )| {
                 SourceAccess {
                     role,
                     account,

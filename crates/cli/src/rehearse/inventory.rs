@@ -176,8 +176,7 @@ fn data_file(rows: &[[String; 18]]) -> Result<Vec<u8>> {
 
 /// The policy by which a bucket lets S3 deliver the reports on others.
 pub(super) fn delivery_policy(source_buckets: &[&String], source_account: &str, bucket: &str) -> Value {
-    let sources: Vec<String> =
-        source_buckets.iter().map(|bucket| format!("arn:aws:s3:::{bucket}")).collect();
+    let sources: Vec<String> = source_buckets.iter().map(|bucket| format!("arn:aws:s3:::{bucket}")).collect();
     json!({
         "Version": "2012-10-17",
         "Statement": [{

@@ -316,7 +316,9 @@ impl Stage {
         story.step(&format!("Account {DESTINATION} deploys template.yaml"));
         let mut estate = Estate {
             source_bucket: "photos-of-the-source".to_owned(),
-            other_sources: (1..options.buckets).map(|number| format!("films-{number}-of-the-source")).collect(),
+            other_sources: (1..options.buckets)
+                .map(|number| format!("films-{number}-of-the-source"))
+                .collect(),
             source_keys: [
                 source.create_key("the source bucket").await?,
                 source.create_key("some of the source's objects").await?,

@@ -61,10 +61,8 @@ pub(super) async fn begin(scene: Scene<'_>, options: &Options, terminal: Termina
             let bucket = scene.estate.manifest_bucket.as_str();
             let mut reports = Vec::new();
             for source in scene.estate.sources() {
-                let delivery = Delivery {
-                    source_bucket: source.clone(),
-                    ..inventory(scene, bucket, "inventory")
-                };
+                let delivery =
+                    Delivery { source_bucket: source.clone(), ..inventory(scene, bucket, "inventory") };
                 let report = delivery.write(scene.source).await?;
                 delivery.complete(scene.source, &report).await?;
                 terminal.say(&format!("Inventory report at s3://{bucket}/{}", report.manifest));

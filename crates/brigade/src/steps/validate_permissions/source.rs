@@ -100,7 +100,9 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
     /// The list of objects: inventories or a CSV, and the listings that tell missing from forbidden.
     pub(super) async fn look_at_list(&mut self, forbidden: Option<&ListObject>) -> Result<(), Error> {
         let Transfer { source, objects, .. } = self.transfer;
-        for bucket in source.buckets.iter().filter(|bucket| !self.elsewhere.contains(bucket)).collect::<Vec<_>>() {
+        for bucket in
+            source.buckets.iter().filter(|bucket| !self.elsewhere.contains(bucket)).collect::<Vec<_>>()
+        {
             self.look_at_listing(bucket).await?;
         }
         let reports = objects.inventories().map(|(_, report)| (&report.bucket, &report.manifest_key));
