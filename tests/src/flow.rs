@@ -4,6 +4,7 @@
 use brigade::failure::{Failure, TRANSIENT};
 use brigade::id::KmsKeyArn;
 use brigade::layout::Layout;
+use brigade::manifest::Compression;
 use brigade::plan::{JobKind, PlanSummary};
 use brigade::ports::Order;
 use brigade::report::{TransferReport, Verdict};
@@ -319,8 +320,12 @@ impl Flow {
         for slice in slices {
             let mut cursor = generate_manifest::Cursor::default();
             loop {
-                let input =
-                    generate_manifest::Input { transfer: transfer.clone(), slice: slice.clone(), cursor };
+                let input = generate_manifest::Input {
+                    transfer: transfer.clone(),
+                    slice: slice.clone(),
+                    cursor,
+                    compression: Compression::Gzip,
+                };
                 let output: generate_manifest::Output = self.take(Call::GenerateManifest(input)).await?;
                 if output.done {
                     break;

@@ -117,7 +117,7 @@ def a_size(rng, key):
 
 def a_pair(rng):
     source, destination = {}, {}
-    for key in {a_key(rng) for _ in range(rng.randint(0, 24))}:
+    for key in sorted({a_key(rng) for _ in range(rng.randint(0, 24))}):
         where = rng.random()
         size, written = a_size(rng, key), rng.choice([0, rng.randrange(10**10)])
         if where < 0.8:

@@ -268,7 +268,7 @@ fn every_example_is_a_request() {
         assert!(Trigger::decode(&request).is_ok(), "{}", path.display());
         seen += 1;
     }
-    assert_eq!(seen, 4);
+    assert_eq!(seen, 8);
 }
 
 #[test]

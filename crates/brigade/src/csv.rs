@@ -28,6 +28,8 @@ pub struct Row<'a> {
     bytes: &'a [u8],
     /// The same, if all of it is UTF-8.
     text: Option<&'a str>,
+    /// Where the row begins, and where each cell ends, counted from the same place.
+    begin: usize,
     ends: &'a [usize],
     /// Bytes between two cells: with a comma there, cells are as the file has them, quotes and all.
     between: usize,
@@ -36,8 +38,8 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(bytes: &'a [u8], ends: &'a [usize], between: usize, line: u64) -> Self {
-        Self { bytes, text: std::str::from_utf8(bytes).ok(), ends, between, line }
+    fn new(bytes: &'a [u8], begin: usize, ends: &'a [usize], between: usize, line: u64) -> Self {
+        Self { bytes, text: std::str::from_utf8(bytes).ok(), begin, ends, between, line }
     }
 
     /// How many cells the row has.
@@ -55,13 +57,26 @@ impl<'a> Row<'a> {
     /// A cell, if the row has it and it is UTF-8.
     #[must_use]
     pub fn cell(&self, column: usize) -> Option<&'a str> {
-        let end = *self.ends.get(column)?;
-        let start = if column == 0 { 0 } else { self.ends[column - 1] + self.between };
-        let cell = match self.text {
-            Some(text) => text.get(start..end)?,
-            None => std::str::from_utf8(self.bytes.get(start..end)?).ok()?,
-        };
-        if self.between > 0 && cell.starts_with('"') { cell.get(1..cell.len() - 1) } else { Some(cell) }
+        let (start, end) = self.span(column)?;
+        match self.text {
+            Some(text) => text.get(start..end),
+            None => std::str::from_utf8(self.bytes.get(start..end)?).ok(),
+        }
+    }
+
+    /// The bytes of a cell, if the row has it.
+    #[must_use]
+    pub fn bytes(&self, column: usize) -> Option<&'a [u8]> {
+        let (start, end) = self.span(column)?;
+        self.bytes.get(start..end)
+    }
+
+    /// Where in the row a cell begins and ends.
+    fn span(&self, column: usize) -> Option<(usize, usize)> {
+        let end = *self.ends.get(column)? - self.begin;
+        let start = if column == 0 { 0 } else { self.ends[column - 1] + self.between - self.begin };
+        let quoted = self.between > 0 && self.bytes.get(start) == Some(&b'"');
+        Some(if quoted { (start + 1, end - 1) } else { (start, end) })
     }
 }
 
@@ -127,9 +142,9 @@ impl Rows {
     fn scan<E>(&mut self, text: &[u8], each: &mut impl FnMut(Row<'_>) -> Result<(), E>) -> Result<usize, E> {
         let mut before = Before::ROW;
         let mut row = 0;
-        // Newlines before the row, and before the block.
+        // Newlines before the row, and so far.
         let (mut row_newlines, mut newlines) = (0, 0);
-        self.ends.clear();
+        let mut cells = 0;
         for (at, bytes) in (0..).step_by(BLOCK).zip(text.chunks(BLOCK)) {
             let mut block = match bytes.first_chunk() {
                 Some(bytes) => Block::read(bytes, &mut before),
@@ -139,35 +154,47 @@ impl Rows {
                     Block::read(&padded, &mut before)
                 }
             };
-            if block.odd != 0 {
-                block.stops &= (1 << block.odd.trailing_zeros()) - 1;
-            }
-            while block.stops != 0 {
-                let bit = block.stops.trailing_zeros();
-                block.stops &= block.stops - 1;
-                let end = at + bit as usize;
-                self.ends.push(end - row);
-                if text[end] == b',' {
-                    continue;
+            loop {
+                let last = block.row_ends & block.row_ends.wrapping_neg();
+                // Up to the end of the row, or of the block if the row has none here.
+                let here = last ^ last.wrapping_sub(1);
+                for bit in bits(block.stops & here) {
+                    match self.ends.get_mut(cells) {
+                        Some(end) => *end = at + bit,
+                        None => self.ends.push(at + bit),
+                    }
+                    cells += 1;
                 }
-                let earlier = newlines + u64::from((block.newlines & ((1 << bit) - 1)).count_ones());
+                newlines += bits(block.newlines & here & !last).count();
+                if last == 0 {
+                    break;
+                }
+                let end = at + last.trailing_zeros() as usize;
                 // csv-core passes over blank lines, too.
                 if end > row {
-                    let line = self.plain.newlines() + earlier + 1;
-                    each(Row::new(&text[row..end], &self.ends, 1, line))?;
+                    let line = self.plain.newlines() + newlines as u64 + 1;
+                    each(Row::new(&text[row..end], row, &self.ends[..cells], 1, line))?;
                 }
-                row = end + 1;
-                row_newlines = earlier + u64::from(text[end] == b'\n');
-                self.ends.clear();
+                newlines += usize::from(block.newlines & last != 0);
+                (row, row_newlines, cells) = (end + 1, newlines, 0);
+                block.forget(here);
             }
-            if block.odd != 0 {
+            if block.odd {
                 break;
             }
-            newlines += u64::from(block.newlines.count_ones());
         }
-        self.plain.pass(row_newlines, text[..row].last().copied());
+        self.plain.pass(row_newlines as u64, text[..row].last().copied());
         Ok(row)
     }
+}
+
+/// Which bits are set, from the lowest.
+fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (set != 0).then(|| set.trailing_zeros() as usize);
+        set &= set.wrapping_sub(1);
+        bit
+    })
 }
 
 /// A cell as a CSV file holds it: quoted where it must be.

@@ -246,15 +246,17 @@ impl Columns {
         let filled =
             |column: Option<usize>| Ok::<_, String>(optional(column)?.filter(|cell| !cell.is_empty()));
         let flag = |column: Option<usize>, absent: bool| {
-            Ok::<bool, String>(optional(column)?.map_or(absent, |cell| cell.eq_ignore_ascii_case("true")))
+            column.map_or(absent, |column| {
+                row.bytes(column).is_some_and(|cell| cell.eq_ignore_ascii_case(b"true"))
+            })
         };
         let storage_class = filled(self.storage_class)?;
         Ok(Listed {
             bucket: text(self.bucket)?,
             key: key::decode_into(text(self.key)?, scratch).map_err(|e| e.to_string())?,
             version: optional(self.version)?.map(version).transpose()?,
-            latest: flag(self.latest, true)?,
-            delete_marker: flag(self.delete_marker, false)?,
+            latest: flag(self.latest, true),
+            delete_marker: flag(self.delete_marker, false),
             size: filled(self.size)?
                 .map(|cell| cell.parse().map_err(|_| format!("size {cell:?} is no number")))
                 .transpose()?,
@@ -310,18 +312,18 @@ impl<'a> DataFile<'a> {
         chunk: &[u8],
         each: &mut impl FnMut(&Listed<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        caught(each, |each| self.take(chunk, each))
+    }
+
+    fn take(&mut self, chunk: &[u8], each: &mut Each<'_>) -> Result<(), Stop> {
         self.check.push(chunk);
         let Self { inflate, rows, reader, .. } = self;
-        let Some(inflate) = inflate else {
-            return rows.push(chunk, &mut |row| reader.read(&row, each));
-        };
-        let file = reader.file;
-        inflate
-            .push(chunk, &mut |text| rows.push(text, &mut |row| reader.read(&row, each)).map_err(Stop::Other))
-            .map_err(|stop| match stop {
-                Stop::Gzip(error) => gzip(file, &error).into(),
-                Stop::Other(error) => error,
-            })
+        let mut each = |row: Row<'_>| reader.read(&row, each);
+        match inflate {
+            Some(inflate) => inflate.push(chunk, &mut |text| rows.push(text, &mut each)),
+            None => rows.push(chunk, &mut each),
+        }
+        .map_err(|stop| stop.of(self.reader.file))
     }
 
     /// Hands on what is left and gives the file's verdict.
@@ -329,27 +331,73 @@ impl<'a> DataFile<'a> {
     /// # Errors
     /// When size or MD5 are not those of the manifest, and the first error of `each`.
     pub fn finish<E: From<DamagedFile>>(
-        mut self,
+        self,
         each: &mut impl FnMut(&Listed<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        caught(each, |each| self.end(each))
+    }
+
+    fn end(mut self, each: &mut Each<'_>) -> Result<(), Stop> {
         let file = self.reader.file;
         self.check.finish()?;
         if let Some(inflate) = self.inflate {
-            inflate.finish().map_err(|error| gzip(file, &error))?;
+            inflate.finish().map_err(|error| Stop::from(error).of(file))?;
         }
         self.rows.finish(&mut |row| self.reader.read(&row, each))
     }
 }
 
-/// Why inflating stopped.
-enum Stop<E> {
+/// What takes each object. Not generic, so that reading is compiled with this crate, for speed, and
+/// not with its callers, for size.
+type Each<'a> = dyn FnMut(&Listed<'_>) -> Result<(), Stop> + 'a;
+
+/// Why reading stopped.
+enum Stop {
     Gzip(InvalidGzip),
-    Other(E),
+    Damaged(DamagedFile),
+    Caller,
 }
 
-impl<E> From<InvalidGzip> for Stop<E> {
+impl Stop {
+    /// The same, having named the file.
+    fn of(self, file: &InventoryFile) -> Self {
+        match self {
+            Self::Gzip(error) => {
+                Self::Damaged(DamagedFile::Gzip { key: file.key.to_string(), problem: error.to_string() })
+            }
+            Self::Damaged(_) | Self::Caller => self,
+        }
+    }
+}
+
+impl From<InvalidGzip> for Stop {
     fn from(error: InvalidGzip) -> Self {
         Self::Gzip(error)
+    }
+}
+
+impl From<DamagedFile> for Stop {
+    fn from(error: DamagedFile) -> Self {
+        Self::Damaged(error)
+    }
+}
+
+/// Reads with an `each` that keeps its error to itself.
+fn caught<E: From<DamagedFile>>(
+    each: &mut impl FnMut(&Listed<'_>) -> Result<(), E>,
+    read: impl FnOnce(&mut Each<'_>) -> Result<(), Stop>,
+) -> Result<(), E> {
+    let mut callers = Ok(());
+    let stopped = read(&mut |listed| {
+        each(listed).map_err(|error| {
+            callers = Err(error);
+            Stop::Caller
+        })
+    });
+    match stopped {
+        Ok(()) | Err(Stop::Caller) => callers,
+        Err(Stop::Damaged(error)) => Err(error.into()),
+        Err(Stop::Gzip(_)) => unreachable!("it was named"),
     }
 }
 
@@ -362,11 +410,7 @@ struct RowReader<'a> {
 }
 
 impl RowReader<'_> {
-    fn read<E: From<DamagedFile>>(
-        &mut self,
-        row: &Row<'_>,
-        each: &mut impl FnMut(&Listed<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn read(&mut self, row: &Row<'_>, each: &mut Each<'_>) -> Result<(), Stop> {
         match self.columns.listed(row, &mut self.scratch) {
             Ok(listed) => each(&listed),
             Err(problem) => {
@@ -376,6 +420,229 @@ impl RowReader<'_> {
     }
 }
 
-fn gzip(file: &InventoryFile, error: &InvalidGzip) -> DamagedFile {
-    DamagedFile::Gzip { key: file.key.to_string(), problem: error.to_string() }
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::csv::cell;
+    use crate::route::SourceObject;
+
+    /// Every column of 2026.
+    const COLUMNS: [&str; 24] = [
+        "Bucket",
+        "Key",
+        "VersionId",
+        "IsLatest",
+        "IsDeleteMarker",
+        "Size",
+        "LastModifiedDate",
+        "StorageClass",
+        "ETag",
+        "IsMultipartUploaded",
+        "ReplicationStatus",
+        "EncryptionStatus",
+        "ObjectLockRetainUntilDate",
+        "ObjectLockMode",
+        "ObjectLockLegalHoldStatus",
+        "ObjectLockEventHoldStatus",
+        "ObjectLockEventHoldDuration",
+        "IntelligentTieringAccessTier",
+        "BucketKeyStatus",
+        "ChecksumAlgorithm",
+        "ObjectAccessControlList",
+        "ObjectOwner",
+        "LifecycleExpirationDate",
+        "IntelligentTieringReferenceDate",
+    ];
+
+    /// What a row should be read as, kept.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Kept {
+        object: SourceObject,
+        latest: bool,
+        delete_marker: bool,
+        modified: Option<i64>,
+        etag: Option<String>,
+    }
+
+    fn kept(listed: &Listed<'_>) -> Kept {
+        assert_eq!(listed.bucket, "photos");
+        Kept {
+            object: listed.to_object().expect("an object"),
+            latest: listed.latest,
+            delete_marker: listed.delete_marker,
+            modified: listed.modified.and_then(Modified::millis),
+            etag: listed.etag.map(str::to_owned),
+        }
+    }
+
+    fn objects() -> impl Strategy<Value = Kept> {
+        let names = (
+            prop_oneof!["[a-z/]{1,30}", "[\\PC\n\"+,% ]{1,30}"],
+            proptest::option::of("[A-Za-z0-9._-]{1,40}"),
+        );
+        let facts = (
+            any::<Option<u64>>(),
+            proptest::option::of(0..4_000_000_000_000_i64),
+            proptest::option::of("[0-9a-f]{32}(-[0-9]{1,4})?"),
+            proptest::option::of(prop_oneof!["STANDARD|INTELLIGENT_TIERING", Just("GLACIER".to_owned())]),
+            proptest::option::of("SSE-(S3|KMS|C)"),
+        );
+        (names, facts, any::<bool>(), any::<bool>()).prop_map(
+            |((key, version), facts, latest, delete_marker)| {
+                let (size, modified, etag, class, encryption) = facts;
+                let archived = class.as_deref() == Some("GLACIER");
+                let version = Some(version.as_deref().unwrap_or("null").parse().expect("a version id"));
+                let object = SourceObject {
+                    key: key.parse().expect("a key"),
+                    version,
+                    size,
+                    archived,
+                    storage_class: class.as_deref().map(crate::route::StorageClass::new),
+                    encryption,
+                };
+                Kept { object, latest, delete_marker, modified, etag }
+            },
+        )
+    }
+
+    fn cell_of(kept: &Kept, column: &str) -> String {
+        let object = &kept.object;
+        match column {
+            "Bucket" => "photos".to_owned(),
+            // As S3 encodes it: a space becomes a plus.
+            "Key" => key::encode(object.key.as_str()).replace("%20", "+"),
+            "VersionId" => object.version.as_ref().map_or("", VersionId::as_str).replace("null", ""),
+            "IsLatest" => kept.latest.to_string(),
+            "IsDeleteMarker" => kept.delete_marker.to_string(),
+            "Size" => object.size.map(|size| size.to_string()).unwrap_or_default(),
+            "LastModifiedDate" => {
+                let at =
+                    kept.modified.map(|millis| jiff::Timestamp::from_millisecond(millis).expect("a time"));
+                at.map(|at| format!("{at:.3}")).unwrap_or_default()
+            }
+            "StorageClass" => object.storage_class.as_ref().map_or("", |class| class.as_str()).to_owned(),
+            "ETag" => kept.etag.clone().unwrap_or_default(),
+            "EncryptionStatus" => object.encryption.clone().unwrap_or_default(),
+            "IntelligentTieringAccessTier" => String::new(),
+            _ => "\"x\", y\n".to_owned(),
+        }
+    }
+
+    fn packed(text: &[u8]) -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text).expect("a Vec takes every byte");
+        gzip.finish().expect("a Vec takes every byte")
+    }
+
+    fn file(name: &str, bytes: &[u8]) -> InventoryFile {
+        InventoryFile {
+            key: name.parse().expect("a key"),
+            size: bytes.len() as u64,
+            md5: hex::encode(Md5::digest(bytes)),
+        }
+    }
+
+    fn read(file: &InventoryFile, schema: &str, chunks: &[&[u8]]) -> Result<Vec<Kept>, DamagedFile> {
+        let columns = Columns::read(schema).expect("a schema");
+        let mut reader = DataFile::new(file, &columns);
+        let mut found = Vec::new();
+        let mut each = |listed: &Listed<'_>| {
+            found.push(kept(listed));
+            Ok::<(), DamagedFile>(())
+        };
+        for chunk in chunks {
+            reader.push(chunk, &mut each)?;
+        }
+        reader.finish(&mut each)?;
+        Ok(found)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_listed_is_read_whatever_the_columns_order_and_the_quotes(
+            objects in prop::collection::vec(objects(), 0..30),
+            columns in Just(COLUMNS.to_vec()).prop_shuffle(),
+            all_quoted in any::<bool>(),
+            gzip in any::<bool>(),
+            lower in any::<bool>(),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let quoted = |text: String| if all_quoted { format!("\"{}\"", text.replace('"', "\"\"")) } else { cell(&text) };
+            let row = |kept: &Kept| columns.iter().map(|column| quoted(cell_of(kept, column))).collect::<Vec<_>>().join(",") + "\n";
+            let text: String = objects.iter().map(row).collect();
+            let schema = if lower { columns.join(",").to_lowercase() } else { columns.join(", ") };
+            let (bytes, name) = if gzip { (packed(text.as_bytes()), "a.csv.gz") } else { (text.into_bytes(), "a.csv") };
+            let (head, tail) = bytes.split_at(cut.index(bytes.len() + 1));
+            let found = read(&file(name, &bytes), &schema, &[head, tail]);
+            prop_assert_eq!(found, Ok(objects));
+        }
+    }
+
+    #[test]
+    fn what_a_row_does_not_say_is_not_made_up() {
+        let bytes = b"photos,a+b,,STANDARD\n";
+        let found = read(&file("a.csv", bytes), "Bucket, Key, Size, StorageClass", &[bytes]).expect("read");
+        let [kept] = &found[..] else { panic!("one row: {found:?}") };
+        assert_eq!(kept.object.key.as_str(), "a b");
+        assert_eq!((&kept.object.version, kept.object.size, &kept.object.encryption), (&None, None, &None));
+        assert_eq!((kept.latest, kept.delete_marker, kept.modified, &kept.etag), (true, false, None, &None));
+    }
+
+    #[test]
+    fn a_damaged_row_is_named_with_its_line() {
+        let problem = |bytes: &[u8]| {
+            let text =
+                [b"photos,a,v,1,STANDARD\n\"photos\",\"b\",\"v\",\"2\",\"STANDARD\"\n", bytes].concat();
+            let schema = "Bucket, Key, VersionId, Size, StorageClass";
+            let error = read(&file("a.csv", &text), schema, &[&text]).expect_err("refused").to_string();
+            error.strip_prefix("a.csv, line 3: ").unwrap_or(&error).to_owned()
+        };
+        assert_eq!(problem(b"photos,a,v,1\n"), "has 4 columns, the schema 5");
+        assert_eq!(problem(b"photos,a,v,1,STANDARD,\n"), "has 6 columns, the schema 5");
+        assert_eq!(problem(b"photos,a,v,1k,STANDARD\n"), "size \"1k\" is no number");
+        assert_eq!(problem(b"photos,\xff,v,1,STANDARD\n"), "is not UTF-8");
+        assert!(problem(b"photos,a%2,v,1,STANDARD\n").contains("followed by two hexadecimal digits"));
+        assert!(problem(b"photos,,v,1,STANDARD\n").contains("1 to 1,024 bytes"));
+        assert!(problem(b"photos,a,v 1,1,STANDARD\n").contains("is not a version id"));
+        let mut open = b"photos,\"".to_vec();
+        open.resize(2 * crate::csv::LONGEST_ROW, b'x');
+        assert_eq!(problem(&open), "is longer than 1 MiB; a quote is not closed");
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_manifests_is_named() {
+        let bytes = packed(b"photos,a,1,STANDARD\n");
+        let schema = "Bucket, Key, Size, StorageClass";
+        let whole = file("a.csv.gz", &bytes);
+        let short = read(&whole, schema, &[&bytes[..bytes.len() - 1]]);
+        assert!(matches!(short, Err(DamagedFile::Size { .. })), "{short:?}");
+        let mut other = bytes.clone();
+        other[4] ^= 1;
+        assert!(matches!(read(&whole, schema, &[&other]), Err(DamagedFile::Checksum { .. })));
+        let cut = &bytes[..bytes.len() - 1];
+        let cut = read(&file("a.csv.gz", cut), schema, &[cut]).expect_err("refused").to_string();
+        assert_eq!(cut, "a.csv.gz is not gzip, or is cut short: it is cut short");
+        let text = read(&file("a.csv.gz", b"photos"), schema, &[b"photos"]).expect_err("refused").to_string();
+        assert_eq!(text, "a.csv.gz is not gzip, or is cut short: it does not begin as gzip does");
+    }
+
+    #[test]
+    fn what_stops_the_caller_stops_the_file() {
+        let text = b"photos,a,1,STANDARD\nphotos,b,1,STANDARD\n";
+        for (name, bytes) in [("a.csv", text.to_vec()), ("a.csv.gz", packed(text))] {
+            let file = file(name, &bytes);
+            let columns = Columns::read("Bucket, Key, Size, StorageClass").expect("a schema");
+            let mut keys = Vec::new();
+            let stopped = DataFile::new(&file, &columns).push(&bytes, &mut |listed| {
+                keys.push(listed.key.to_owned());
+                Err(DamagedFile::Size { key: "stop".to_owned(), found: 0, expected: 0 })
+            });
+            assert!(matches!(stopped, Err(DamagedFile::Size { .. })));
+            assert_eq!(keys, ["a"]);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Where a transfer keeps what it writes about itself: `transfers/<name>/…` in the work bucket.
 
 use crate::id::{ObjectKey, TransferName};
+use crate::manifest::Compression;
 use crate::route::{Turn, Way};
 use crate::steps::check_inventory::Side;
 use crate::tally::List;
@@ -41,6 +42,12 @@ impl<'a> Layout<'a> {
         self.key("partitions.json")
     }
 
+    /// Where the rows of all partitions lie.
+    #[must_use]
+    pub fn partition_parts(self) -> ObjectKey {
+        self.key("partitions/")
+    }
+
     /// A file of rows that share a partition.
     #[must_use]
     pub fn partition_part(self, partition: u32, side: Side, [slice, leg, part]: [u32; 3]) -> ObjectKey {
@@ -50,9 +57,15 @@ impl<'a> Layout<'a> {
 
     /// A part of a manifest: what one leg of a slice found to be copied one way, in one turn.
     #[must_use]
-    pub fn part(self, way: Way, turn: Turn, [slice, leg, part]: [u32; 3]) -> ObjectKey {
-        let (way, turn) = (way.as_str(), turn.as_str());
-        self.key(&format!("manifests/{way}/{turn}/part-{slice:05}-{leg:04}-{part:05}.csv.gz"))
+    pub fn part(
+        self,
+        way: Way,
+        turn: Turn,
+        [slice, leg, part]: [u32; 3],
+        compression: Compression,
+    ) -> ObjectKey {
+        let (way, turn, extension) = (way.as_str(), turn.as_str(), compression.extension());
+        self.key(&format!("manifests/{way}/{turn}/part-{slice:05}-{leg:04}-{part:05}.{extension}"))
     }
 
     /// A manifest in the shape of an inventory's `manifest.json`, and its MD5.
@@ -103,6 +116,12 @@ impl<'a> Layout<'a> {
     #[must_use]
     pub fn plan(self) -> ObjectKey {
         self.key("plan.json")
+    }
+
+    /// The plan, for people.
+    #[must_use]
+    pub fn plan_page(self) -> ObjectKey {
+        self.key("plan.html")
     }
 
     /// What the last look at the permissions found.

@@ -13,6 +13,7 @@
 pub mod compare;
 pub mod cost;
 pub mod csv;
+pub mod estimate;
 pub mod failure;
 pub mod finding;
 pub mod gzip;
@@ -34,3 +35,4 @@ pub mod select;
 pub mod steps;
 pub mod tally;
 pub mod transfer;
+pub mod words;

@@ -4,6 +4,7 @@ use crate::id::TransferName;
 use crate::plan::{Plan, PlanSummary};
 use crate::report::TransferReport;
 use crate::route::Way;
+use crate::words;
 
 /// A subject and a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub struct Notice {
 pub fn plan(
     plan: &Plan,
     summary: &PlanSummary,
+    page: &str,
     warnings: &[String],
     hours: u32,
     decide_function: &str,
@@ -34,7 +36,9 @@ pub fn plan(
             plan.destination.bucket,
             plan.destination.prefix
         ),
-        format!("About ${:.2} (list prices of {}).", plan.cost.dollars, plan.cost.priced_on),
+        format!("About {} (list prices of {}).", words::dollars(plan.cost.dollars), plan.cost.priced_on),
+        format!("It takes {}, if the plan's assumptions hold.", plan.estimate.copy.told()),
+        format!("The plan: {page}"),
     ];
     if let Some(canary) = &plan.canary {
         lines.push(format!(

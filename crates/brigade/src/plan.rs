@@ -7,12 +7,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::cost::{self, Cost};
+use crate::cost::{Cost, Effort, Prices, Work};
+use crate::estimate::Estimate;
 use crate::id::{BucketName, ObjectKey, TransferName};
 use crate::request::CanaryRequest;
 use crate::route::{Turn, Way};
 use crate::tally::{Count, Tally};
 use crate::transfer::{Destination, Source, Transfer};
+
+mod page;
+#[cfg(test)]
+pub(crate) mod specimen;
 
 /// The plan, as `plan.json` holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +38,9 @@ pub struct Plan {
     pub canary: Option<Canary>,
     /// What it would cost.
     pub cost: Cost,
+    /// How long it would take.
+    #[serde(default)]
+    pub estimate: Estimate,
 }
 
 /// A manifest that a job can be created from.
@@ -219,17 +227,22 @@ impl Plan {
         tally: Tally,
         manifests: Vec<PlannedManifest>,
         canary: Option<Canary>,
+        effort: Effort,
+        prices: &Prices,
     ) -> Self {
-        let copied_first = canary.as_ref().map_or(0, |canary| canary.objects);
+        let work = Work {
+            transfer,
+            tally: &tally,
+            manifests: &manifests,
+            canary: canary.as_ref().map_or(0, |canary| canary.objects),
+            effort,
+        };
         Self {
             transfer: transfer.name.clone(),
             source: transfer.source.clone(),
             destination: transfer.destination.clone(),
-            cost: cost::of_copies(
-                tally.way(Way::Copy).objects,
-                copied_first,
-                transfer.destination.storage_class,
-            ),
+            cost: Cost::of(&work, prices),
+            estimate: Estimate::of(&work),
             tally,
             manifests,
             canary,

@@ -58,7 +58,7 @@ pub struct TransferRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum ObjectSource {
-    /// An S3 Inventory report in CSV format.
+    /// An S3 Inventory report: CSV, Parquet or ORC.
     Inventory(InventorySource),
     /// S3 Inventory reports of several source buckets, one of each: 100 at most.
     Inventories(#[schemars(length(min = 1, max = 100))] Vec<InventorySource>),

@@ -16,6 +16,9 @@ use crate::request::{
 };
 use crate::select::Selection;
 
+/// Where inventories of the destination are delivered in the work bucket.
+pub const DESTINATION_INVENTORIES: &str = "destination-inventory/";
+
 /// What one deployment of the template fixes for all its transfers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
@@ -343,8 +346,7 @@ impl Transfer {
         };
         readable(&request.objects, deployment)?;
         if let Some(inventory) = request.select.comparison().and_then(|compared| compared.inventory) {
-            let field = format!("{}.bucket", request.select.comparison_field());
-            readable_bucket(&field, &inventory.bucket, deployment)?;
+            readable_inventory(request.select.comparison_field(), inventory, deployment)?;
         }
         lasting(request.permissions.expires, execution.started)?;
         let prefix = destination.prefix.unwrap_or_else(|| deployment.destination_prefix.clone());
@@ -442,6 +444,27 @@ fn readable(objects: &ObjectSource, deployment: &Deployment) -> Result<(), Inval
         readable_bucket(&format!("{field}.bucket"), &inventory.bucket, deployment)?;
     }
     Ok(())
+}
+
+/// An inventory of the destination lies in the work bucket, where our own roles read it, or where the
+/// batch role reads other lists.
+fn readable_inventory(
+    field: &str,
+    inventory: &InventorySource,
+    deployment: &Deployment,
+) -> Result<(), InvalidRequest> {
+    if inventory.bucket == deployment.work_bucket
+        && !inventory.manifest_key.as_str().starts_with(DESTINATION_INVENTORIES)
+    {
+        return Err(InvalidRequest::new(
+            &format!("{field}.manifestKey"),
+            format!(
+                "is {:?}, which may not be read; let the destination's inventories be delivered below {DESTINATION_INVENTORIES}",
+                inventory.manifest_key.as_str()
+            ),
+        ));
+    }
+    readable_bucket(&format!("{field}.bucket"), &inventory.bucket, deployment)
 }
 
 fn readable_bucket(field: &str, bucket: &BucketName, deployment: &Deployment) -> Result<(), InvalidRequest> {

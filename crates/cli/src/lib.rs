@@ -5,7 +5,9 @@
 
 pub mod decide;
 pub mod grants;
+pub mod plan;
 pub mod rehearse;
+pub mod report;
 pub mod terminal;
 
 use std::process::ExitCode;
@@ -30,6 +32,8 @@ pub struct Arguments {
 enum Command {
     Rehearse(rehearse::Options),
     Grants(Box<grants::Options>),
+    Plan(Box<plan::Options>),
+    Report(report::Options),
     /// Approve a plan: its job may run.
     Approve(decide::Options),
     /// Reject a plan: its job is cancelled and nothing is copied.
@@ -49,6 +53,14 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Grants(options) => {
             let config = options.configuration().await;
             grants::run(options, &config, &terminal).await.map(grants::Outcome::exit_code)
+        }
+        Command::Plan(options) => {
+            let config = options.configuration().await;
+            plan::run(options, config.as_ref(), &terminal).await
+        }
+        Command::Report(options) => {
+            let config = options.configuration().await;
+            report::run(options, &config, &terminal).await.map(|summary| summary.exit_code())
         }
         Command::Approve(options) => decide::run(options, Decision::Approve, &terminal).await,
         Command::Reject(options) => decide::run(options, Decision::Reject, &terminal).await,

@@ -66,6 +66,13 @@ impl Terminal {
         Self { audience: Audience::Nobody, colours: false }
     }
 
+    /// The same without colours and bars.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        let audience = if self.is_silent() { Audience::Nobody } else { Audience::Pipe };
+        Self { audience, colours: false }
+    }
+
     /// Whether anybody listens.
     #[must_use]
     pub fn is_silent(self) -> bool {

@@ -197,7 +197,14 @@ async fn a_missing_variable_ends_the_function_with_one_line_that_names_it() {
 async fn a_task_token_reaches_the_execution_but_no_log_and_no_mail() {
     let transfer = transfer();
     let layout = Layout::of(&transfer.name);
-    let plan = Plan::new(&transfer, Tally::default(), Vec::new(), None);
+    let plan = Plan::new(
+        &transfer,
+        Tally::default(),
+        Vec::new(),
+        None,
+        brigade::cost::Effort::default(),
+        &brigade::cost::Prices::list(),
+    );
     let bytes = serde_json::to_vec(&plan).expect("JSON");
     let summary = plan.summary(layout.plan(), PlanHash::of(&bytes));
     let aws = Aws::default();

@@ -10,10 +10,12 @@ pub(super) const BLOCK: usize = 64;
 pub(super) struct Block {
     /// Commas and line ends outside quotes.
     pub(super) stops: u64,
+    /// The line ends of these.
+    pub(super) row_ends: u64,
     /// Line feeds, also those in quotes.
     pub(super) newlines: u64,
-    /// Quotes that do more than enclose a cell: from the first of them on, nothing here holds.
-    pub(super) odd: u64,
+    /// Whether there is a quote that does more than enclose a cell. What is said here ends before it.
+    pub(super) odd: bool,
 }
 
 /// What one block must know of those before it.
@@ -35,7 +37,7 @@ impl Before {
 impl Block {
     /// Reads a block, and leaves in `before` what the next must know.
     pub(super) fn read(bytes: &[u8; BLOCK], before: &mut Before) -> Self {
-        let (mut quotes, mut newlines, mut marks) = (0, 0, 0);
+        let (mut quotes, mut newlines, mut line_ends, mut commas) = (0, 0, 0, 0);
         let (parts, _) = bytes.as_chunks::<16>();
         for (part, bytes) in parts.iter().enumerate() {
             let bytes = u8x16::new(*bytes);
@@ -44,7 +46,8 @@ impl Block {
             let bits = |found: u8x16| u64::from(found.to_bitmask()) << (part * 16);
             quotes |= bits(is(b'"'));
             newlines |= bits(newline);
-            marks |= bits(newline | is(b',') | is(b'\r'));
+            line_ends |= bits(newline | is(b'\r'));
+            commas |= bits(is(b','));
         }
         // A byte is in quotes if the quotes up to it are odd in number: the opening one is, the
         // closing one is not.
@@ -53,7 +56,8 @@ impl Block {
             quoted ^= quoted << distance;
         }
         quoted ^= before.quoted;
-        let stops = marks & !quoted;
+        let row_ends = line_ends & !quoted;
+        let stops = commas & !quoted | row_ends;
         let (opening, closing) = (quotes & quoted, quotes & !quoted);
         // A quote may open at the beginning of a cell only, and a cell must end where it closes.
         let odd = opening & !(stops << 1 | before.stopped) | (closing << 1 | before.closed) & !stops;
@@ -62,6 +66,15 @@ impl Block {
             stopped: stops >> 63,
             closed: closing >> 63,
         };
-        Self { stops, newlines, odd }
+        // Below the lowest of the odd ones; everything if there is none.
+        let even = (odd & odd.wrapping_neg()).wrapping_sub(1);
+        Self { stops: stops & even, row_ends: row_ends & even, newlines: newlines & even, odd: odd != 0 }
+    }
+
+    /// Strikes out what was dealt with.
+    pub(super) fn forget(&mut self, dealt_with: u64) {
+        self.stops &= !dealt_with;
+        self.row_ends &= !dealt_with;
+        self.newlines &= !dealt_with;
     }
 }

@@ -57,13 +57,13 @@ impl Plain {
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull if self.text.len() >= LONGEST_ROW => {
                     (self.text_used, self.ends_used) = (0, 0);
-                    each(Row::new(&[], &[], 0, self.line()))?;
+                    each(Row::new(&[], 0, &[], 0, self.line()))?;
                 }
                 ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 ReadRecordResult::Record => {
                     let (text, ends) = (&self.text[..self.text_used], &self.ends[..self.ends_used]);
-                    let row = Row::new(text, ends, 0, self.line());
+                    let row = Row::new(text, 0, ends, 0, self.line());
                     (self.text_used, self.ends_used) = (0, 0);
                     each(row)?;
                     return Ok((taken, true));

@@ -93,7 +93,8 @@ pub async fn run(
     work.write(&pending_at, serde_json::to_vec(&pending).unwrap_or_default(), "application/json")
         .await
         .map_err(|error| Error::Aws { doing: format!("write {pending_at}"), error })?;
-    let notice = notice::plan(&plan, &summary, &warnings, hours, decide_function);
+    let page = ObjectAt::new(&transfer.work_bucket, Layout::of(&transfer.name).plan_page()).to_string();
+    let notice = notice::plan(&plan, &summary, &page, &warnings, hours, decide_function);
     notices
         .publish(&notice.subject, &notice.message)
         .await

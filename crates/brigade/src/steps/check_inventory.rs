@@ -307,13 +307,13 @@ impl List {
         }
     }
 
-    fn slices(self, side: Side) -> Vec<SliceContent> {
+    fn slices(self, side: Side, most: u64) -> Vec<SliceContent> {
         match self {
             Self::Inventory { list, .. } => {
                 let DataFiles { bucket, format, schema, files } = list;
                 let list =
                     |files| DataFiles { bucket: bucket.clone(), format, schema: schema.clone(), files };
-                let shares = slices_of(files).into_iter();
+                let shares = slices_of(files, most).into_iter();
                 shares.map(|files| SliceContent::Inventory { side, list: list(files) }).collect()
             }
             Self::Csv { etag, .. } => vec![SliceContent::Csv { etag }],
@@ -337,11 +337,13 @@ struct Work {
 impl Work {
     /// Lists that one worker can compare are compared by one; others are shared out first.
     fn of(source: Vec<List>, destination: Option<List>) -> Self {
-        let slices_of = |lists: Vec<List>| {
-            lists.into_iter().flat_map(|list| list.slices(Side::Source)).collect::<Vec<_>>()
+        let slices_of = |lists: Vec<List>, most: u64| {
+            let of_each = (most / lists.len().max(1) as u64).max(1);
+            let slices = lists.into_iter().flat_map(|list| list.slices(Side::Source, of_each));
+            slices.collect::<Vec<_>>()
         };
         let Some(destination) = destination else {
-            return Self { slices: slices_of(source), partitions: 0 };
+            return Self { slices: slices_of(source, MOST_SLICES), partitions: 0 };
         };
         let partitions = match destination.most_rows() {
             Some(rows) => Partitions::for_rows(rows).count(),
@@ -357,8 +359,8 @@ impl Work {
                 Self { slices: vec![SliceContent::Comparison { source, destination }], partitions: 0 }
             }
             _ => {
-                let mut slices = slices_of(source);
-                slices.extend(destination.slices(Side::Destination));
+                let mut slices = slices_of(source, MOST_SLICES / 2);
+                slices.extend(destination.slices(Side::Destination, MOST_SLICES / 2));
                 Self { slices, partitions }
             }
         }
@@ -500,6 +502,9 @@ async fn look_at_lists(
     };
     let Destination { bucket, .. } = &transfer.destination;
     let destination = match comparison.inventory {
+        Some(inventory) if inventory.bucket == transfer.work_bucket => {
+            look_at_inventory(inventory, std::slice::from_ref(bucket), work).await?
+        }
         Some(inventory) => look_at_inventory(inventory, std::slice::from_ref(bucket), role).await?,
         None => look_at_listing(bucket, &transfer.destination.folder(), work).await?,
     };
@@ -618,10 +623,10 @@ fn checksum_key(manifest: &ObjectKey) -> Result<ObjectKey, InvalidRequest> {
 }
 
 /// Consecutive files, together large enough to be worth a worker, and few enough for one map.
-fn slices_of(files: Vec<InventoryFile>) -> Vec<Vec<InventoryFile>> {
+fn slices_of(files: Vec<InventoryFile>, most: u64) -> Vec<Vec<InventoryFile>> {
     let total: u64 = files.iter().map(|file| file.size).sum();
-    let share = total.div_ceil(MOST_SLICES).max(LEAST_SLICE);
-    let fewest = usize::try_from(MOST_SLICES).map_or(1, |most| files.len().div_ceil(most));
+    let share = total.div_ceil(most).max(LEAST_SLICE);
+    let fewest = usize::try_from(most).map_or(1, |most| files.len().div_ceil(most));
     let mut slices: Vec<Vec<InventoryFile>> = Vec::new();
     let mut filled = u64::MAX;
     for file in files {
@@ -721,7 +726,7 @@ mod tests {
                 .enumerate()
                 .map(|(at, size)| InventoryFile { key: format!("{at}").parse().expect("a key"), size: *size, md5: String::new() })
                 .collect();
-            let slices = slices_of(files.clone());
+            let slices = slices_of(files.clone(), MOST_SLICES);
             prop_assert!(slices.len() as u64 <= MOST_SLICES + 1);
             prop_assert!(slices.iter().all(|slice| !slice.is_empty()));
             prop_assert_eq!(slices.concat(), files);

@@ -8,6 +8,7 @@ use md5::{Digest, Md5};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cost::{Effort, Prices};
 use crate::id::{BucketName, ObjectKey, VersionId};
 use crate::inventory::InventoryFile;
 use crate::layout::Layout;
@@ -16,7 +17,7 @@ use crate::plan::{Canary, CanaryManifest, ManifestLocation, Plan, PlanHash, Plan
 use crate::ports::{AwsError, ObjectAt, PageObject, ReadObjects, WriteObjects};
 use crate::request::Split;
 use crate::route::{SourceObject, Turn, Way};
-use crate::steps::check_inventory::Slice;
+use crate::steps::check_inventory::{Slice, SliceContent};
 use crate::steps::generate_manifest::LegTally;
 use crate::steps::read_json;
 use crate::tally::{Count, Part, Sampled, Tally};
@@ -74,6 +75,18 @@ named! {
 /// # Errors
 /// See [`Error`].
 pub async fn run(input: Input, work: &(impl ReadObjects + WriteObjects)) -> Result<Output, Error> {
+    run_at(input, &Prices::list(), work).await
+}
+
+/// Takes the step at other prices than the list's.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn run_at(
+    input: Input,
+    prices: &Prices,
+    work: &(impl ReadObjects + WriteObjects),
+) -> Result<Output, Error> {
     let transfer = &input.transfer;
     let layout = Layout::of(&transfer.name);
     let mut slices: Vec<Slice> =
@@ -86,13 +99,35 @@ pub async fn run(input: Input, work: &(impl ReadObjects + WriteObjects)) -> Resu
     let parts = std::mem::take(&mut tally.parts);
     tally.partitions.clear();
     tally.lists.values_mut().for_each(|keys| keys.sort());
+    let mut effort = effort(&slices);
+    effort.written = parts.len() as u64 + tally.lists.values().flatten().count() as u64;
     let manifests = write_manifests(transfer, parts, work).await?;
+    effort.written += 2 * manifests.len() as u64;
     let canary = write_canary(transfer, &tally, work).await?;
-    let plan = Plan::new(transfer, tally, manifests, canary);
+    let plan = Plan::new(transfer, tally, manifests, canary, effort, prices);
     let bytes = serde_json::to_vec_pretty(&plan).unwrap_or_default();
     let hash = PlanHash::of(&bytes);
+    // The page goes first: whoever sees a plan finds its page.
+    let page = plan
+        .page(&hash)
+        .map_err(|e| Error::Unreadable { at: "the plan's template".to_owned(), problem: e.to_string() })?;
+    let page_at = ObjectAt::new(&transfer.work_bucket, layout.plan_page());
+    write(&page_at, page.into_bytes(), "text/html; charset=utf-8", work).await?;
     write(&ObjectAt::new(&transfer.work_bucket, layout.plan()), bytes, "application/json", work).await?;
     Ok(Output { plan: plan.summary(layout.plan(), hash) })
+}
+
+/// What was read, and by how many.
+fn effort(slices: &[Slice]) -> Effort {
+    let files = slices.iter().map(|slice| match &slice.content {
+        SliceContent::Inventory { list, .. } => list.files.len() as u64,
+        SliceContent::Comparison { source, destination } => {
+            (source.files.len() + destination.files.len()) as u64
+        }
+        SliceContent::Csv { .. } => 1,
+        SliceContent::Listing { .. } | SliceContent::Partition { .. } => 0,
+    });
+    Effort { slices: slices.len() as u64, files: files.sum(), written: 0 }
 }
 
 /// Writes a manifest for each turn, way and bucket, or several where a job may not be any size.

@@ -84,6 +84,24 @@ pub struct Credentials {
     pub profile: Option<String>,
 }
 
+impl Credentials {
+    /// The configuration of the environment, or of the profile. Reading it asks no AWS service.
+    pub(crate) async fn configuration(&self, region: Option<&Region>) -> SdkConfig {
+        let mut config = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(region) = region {
+            config = config.region(aws_config::Region::new(region.to_string()));
+        }
+        let Some(profile) = &self.profile else { return config.load().await };
+        let config = config.profile_name(profile).load().await;
+        // The default chain would take keys in the environment first.
+        let provider = ProfileFileCredentialsProvider::builder()
+            .configure(&ProviderConfig::default().with_region(config.region().cloned()))
+            .profile_name(profile)
+            .build();
+        config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
+    }
+}
+
 /// Whether KMS keys are opened by KMS grants.
 #[derive(Clone, Debug, clap::Args)]
 pub struct KmsGrants {
@@ -259,18 +277,7 @@ impl Options {
                 (&exempt.credentials, exempt.region.clone().or(of_key))
             }
         };
-        let mut config = aws_config::defaults(BehaviorVersion::latest());
-        if let Some(region) = region {
-            config = config.region(aws_config::Region::new(region.to_string()));
-        }
-        let Some(profile) = &credentials.profile else { return config.load().await };
-        let config = config.profile_name(profile).load().await;
-        // The default chain would take keys in the environment first.
-        let provider = ProfileFileCredentialsProvider::builder()
-            .configure(&ProviderConfig::default().with_region(config.region().cloned()))
-            .profile_name(profile)
-            .build();
-        config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
+        credentials.configuration(region.as_ref()).await
     }
 }
 

@@ -7,6 +7,7 @@ use crate::inventory::FileFormat;
 use crate::layout::Layout;
 use crate::listed::Listed;
 use crate::ports::{ObjectAt, PageObject, ReadObjects, Scratch, WriteObjects};
+use crate::select::Comparison;
 use crate::steps::check_inventory::{DataFiles, Side};
 use crate::steps::generate_manifest::lists::{self, TakeRows};
 use crate::steps::generate_manifest::sink::Sink;
@@ -14,11 +15,11 @@ use crate::steps::generate_manifest::{Error, LegTally};
 use crate::steps::read_json;
 use crate::transfer::Transfer;
 
-/// Remembers the destination's rows, then compares the source's with them; if the transfer asks for
-/// it, the destination's rows are read again to list those that the source lacks.
-pub(super) async fn run<W: WriteObjects>(
-    [source, destination]: [&DataFiles; 2],
-    store: &impl ReadObjects,
+/// Remembers the destination's rows; from then on the source's are compared with them.
+pub(super) async fn remember<W: WriteObjects>(
+    destination: &DataFiles,
+    role: &impl ReadObjects,
+    work: &impl ReadObjects,
     scratch: &impl Scratch,
     sink: &mut Sink<'_, W>,
 ) -> Result<(), Error> {
@@ -28,13 +29,42 @@ pub(super) async fn run<W: WriteObjects>(
         bucket: transfer.destination.bucket.as_str(),
         snapshot: SnapshotBuilder::new(comparison.rule),
     };
-    lists::read(destination, store, scratch, &mut known).await?;
+    read_destination(destination, transfer, role, work, scratch, &mut known).await?;
     sink.compare_with(known.snapshot.freeze());
-    lists::read(source, store, scratch, sink).await?;
-    if comparison.lists_extra {
-        lists::read(destination, store, scratch, &mut Extra(sink)).await?;
-    }
     Ok(())
+}
+
+/// Reads the destination's rows again, if those that the source lacks are to be listed.
+pub(super) async fn list_extra<W: WriteObjects>(
+    destination: &DataFiles,
+    role: &impl ReadObjects,
+    work: &impl ReadObjects,
+    scratch: &impl Scratch,
+    sink: &mut Sink<'_, W>,
+) -> Result<(), Error> {
+    let transfer = sink.leg.transfer;
+    match transfer.select.comparison() {
+        Some(Comparison { lists_extra: true, .. }) => {
+            read_destination(destination, transfer, role, work, scratch, &mut Extra(sink)).await
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What lies in the work bucket of the destination's is ours to read, anything else the batch role's.
+async fn read_destination(
+    list: &DataFiles,
+    transfer: &Transfer,
+    role: &impl ReadObjects,
+    work: &impl ReadObjects,
+    scratch: &impl Scratch,
+    rows: &mut impl TakeRows,
+) -> Result<(), Error> {
+    if list.bucket == transfer.work_bucket {
+        lists::read(list, work, scratch, rows).await
+    } else {
+        lists::read(list, role, scratch, rows).await
+    }
 }
 
 /// Remembers what the destination holds.

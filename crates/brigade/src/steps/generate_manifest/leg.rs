@@ -25,6 +25,7 @@ pub(super) struct Leg<'a, W> {
     pub(super) transfer: &'a Transfer,
     slice: u32,
     leg: u32,
+    compression: Compression,
     work: &'a W,
     pub(super) counter: Counter,
     open: Vec<OpenPart>,
@@ -45,11 +46,18 @@ struct OpenPart {
 }
 
 impl<'a, W: WriteObjects> Leg<'a, W> {
-    pub(super) fn new(transfer: &'a Transfer, slice: u32, leg: u32, work: &'a W) -> Self {
+    pub(super) fn new(
+        transfer: &'a Transfer,
+        slice: u32,
+        leg: u32,
+        compression: Compression,
+        work: &'a W,
+    ) -> Self {
         Self {
             transfer,
             slice,
             leg,
+            compression,
             work,
             counter: Counter::default(),
             open: Vec::new(),
@@ -107,7 +115,7 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
                     way,
                     turn,
                     count: Count::default(),
-                    rows: PartWriter::new(Compression::Gzip),
+                    rows: PartWriter::new(self.compression),
                 });
                 self.open.len() - 1
             }
@@ -133,7 +141,7 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
         let Some(finished) = open.rows.finish() else { return };
         let number = [self.slice, self.leg, self.parts];
         self.parts += 1;
-        let key = Layout::of(&self.transfer.name).part(open.way, open.turn, number);
+        let key = Layout::of(&self.transfer.name).part(open.way, open.turn, number, self.compression);
         let part = Part {
             bucket: open.bucket.clone(),
             way: open.way,
@@ -142,7 +150,7 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
             file: finished.listed(key.clone()),
         };
         self.counter.tally().parts.push(part);
-        self.full.push((key, finished.bytes, "application/gzip"));
+        self.full.push((key, finished.bytes, self.compression.content_type()));
     }
 
     fn close_list(&mut self, at: usize) {

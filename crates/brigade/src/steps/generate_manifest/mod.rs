@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::inventory::{DamagedFile, InvalidInventory};
 use crate::listed::Listed;
 use crate::listing;
-use crate::manifest::InvalidCsv;
+use crate::manifest::{Compression, InvalidCsv};
 use crate::ports::{AwsError, ReadObjects, Scratch, WriteObjects};
 use crate::select::Untold;
 use crate::steps::check_inventory::{Side, Slice, SliceContent};
@@ -28,6 +28,7 @@ mod csv;
 mod leg;
 mod lists;
 mod sink;
+mod waiting;
 
 use leg::Leg;
 
@@ -42,6 +43,9 @@ pub struct Input {
     /// Where to go on.
     #[serde(default)]
     pub cursor: Cursor,
+    /// Whether the parts of manifests are compressed.
+    #[serde(default)]
+    pub compression: Compression,
 }
 
 /// Where a leg begins: a listing or a CSV too long for one invocation is worked off in legs.
@@ -145,10 +149,15 @@ pub async fn run(
     scratch: &impl Scratch,
     has_time: impl Fn() -> bool + Send,
 ) -> Result<Output, Error> {
-    let Input { transfer, slice, cursor } = &input;
-    let leg = Leg::new(transfer, slice.index, cursor.leg, work);
+    let Input { transfer, slice, cursor, compression } = &input;
+    let leg = Leg::new(transfer, slice.index, cursor.leg, *compression, work);
     let mut sink = Sink::new(leg, slice.content.side());
     let next = match &slice.content {
+        // What lies in the work bucket of the destination's is ours to read.
+        SliceContent::Inventory { side: Side::Destination, list } if list.bucket == transfer.work_bucket => {
+            lists::read(list, work, scratch, &mut sink).await?;
+            None
+        }
         SliceContent::Inventory { list, .. } => {
             lists::read(list, role, scratch, &mut sink).await?;
             None
@@ -161,12 +170,16 @@ pub async fn run(
         }
         SliceContent::Csv { etag } => csv::read(cursor, etag, role, has_time, &mut sink).await?,
         SliceContent::Comparison { source, destination } => {
-            comparison::run([source, destination], role, scratch, &mut sink).await?;
+            comparison::remember(destination, role, work, scratch, &mut sink).await?;
+            lists::read(source, role, scratch, &mut sink).await?;
+            comparison::list_extra(destination, role, work, scratch, &mut sink).await?;
             None
         }
         SliceContent::Partition { number } => {
             let [source, destination] = &comparison::partition(transfer, *number, work).await?;
-            comparison::run([source, destination], work, scratch, &mut sink).await?;
+            comparison::remember(destination, role, work, scratch, &mut sink).await?;
+            lists::read(source, work, scratch, &mut sink).await?;
+            comparison::list_extra(destination, role, work, scratch, &mut sink).await?;
             None
         }
     };

@@ -8,6 +8,7 @@ use crate::select::{Selector, Unselected, Untold, Verdict, Versions};
 use crate::steps::check_inventory::Side;
 use crate::steps::generate_manifest::Error;
 use crate::steps::generate_manifest::leg::Leg;
+use crate::steps::generate_manifest::waiting::Waiting;
 use crate::tally::List;
 use crate::transfer::Transfer;
 
@@ -25,7 +26,7 @@ enum Then {
     /// It is routed.
     Route,
     /// It is routed if the destination lacks it.
-    Compare(Box<Snapshot>),
+    Compare(Box<Snapshot>, Waiting),
     /// It is shared out, to be compared later.
     Partition(PartitionWriter),
 }
@@ -46,13 +47,13 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
 
     /// From now on selected rows are compared with what the destination holds.
     pub(super) fn compare_with(&mut self, snapshot: Snapshot) {
-        self.then = Then::Compare(Box::new(snapshot));
+        self.then = Then::Compare(Box::new(snapshot), Waiting::default());
     }
 
     /// The snapshot that rows were compared with.
     pub(super) fn snapshot(&self) -> Option<&Snapshot> {
         match &self.then {
-            Then::Compare(snapshot) => Some(snapshot),
+            Then::Compare(snapshot, _) => Some(snapshot),
             Then::Route | Then::Partition(_) => None,
         }
     }
@@ -86,23 +87,30 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
                 return Err(Error::Untold { key: row.key.to_owned(), untold: Untold(column) });
             }
         }
-        let decision = match &mut self.then {
-            Then::Route => return self.leg.take_selected(row),
-            Then::Compare(snapshot) => {
+        match &mut self.then {
+            Then::Route => self.leg.take_selected(row),
+            Then::Compare(snapshot, waiting) => {
                 transfer.destination.write_key(row.bucket, row.key, &mut self.destination_key);
-                snapshot.decide(row, &self.destination_key)
+                waiting.push(row, &self.destination_key, snapshot);
+                if waiting.is_full() { self.decide() } else { Ok(()) }
             }
             Then::Partition(writer) => {
                 transfer.destination.write_key(row.bucket, row.key, &mut self.destination_key);
-                return push(writer, row, &self.destination_key);
+                push(writer, row, &self.destination_key)
             }
-        };
-        match decision {
-            Decision::Copy(_) => self.leg.take_selected(row),
-            Decision::Unchanged => self.leg.take(row, Route::Unselected(Unselected::Unchanged)),
-            Decision::Present => self.leg.take(row, Route::Unselected(Unselected::Present)),
-            Decision::Folder => self.leg.take(row, Route::Unselected(Unselected::Folder)),
         }
+    }
+
+    /// Decides on the rows that wait to be compared.
+    fn decide(&mut self) -> Result<(), Error> {
+        let Self { leg, then, .. } = self;
+        let Then::Compare(snapshot, waiting) = then else { return Ok(()) };
+        waiting.decide(snapshot, |row, decision| match decision {
+            Decision::Copy(_) => leg.take_selected(row),
+            Decision::Unchanged => leg.take(row, Route::Unselected(Unselected::Unchanged)),
+            Decision::Present => leg.take(row, Route::Unselected(Unselected::Present)),
+            Decision::Folder => leg.take(row, Route::Unselected(Unselected::Folder)),
+        })
     }
 
     fn take_destination(&mut self, row: &Listed<'_>) -> Result<(), Error> {
@@ -112,7 +120,7 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
         }
         match &mut self.then {
             Then::Partition(writer) if row.latest && !row.delete_marker => push(writer, row, row.key),
-            Then::Partition(_) | Then::Route | Then::Compare(_) => Ok(()),
+            Then::Partition(_) | Then::Route | Then::Compare(..) => Ok(()),
         }
     }
 
@@ -129,6 +137,7 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
 
     /// Writes what is full.
     pub(super) async fn flush(&mut self) -> Result<(), Error> {
+        self.decide()?;
         while let Then::Partition(writer) = &mut self.then
             && let Some(file) = writer.take_full().map_err(|error| packing(&error))?
         {
@@ -140,6 +149,7 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
 
     /// Writes what is left, and the counts after it.
     pub(super) async fn finish(mut self, last: bool) -> Result<(), Error> {
+        self.decide()?;
         if let Then::Partition(writer) = std::mem::replace(&mut self.then, Then::Route) {
             for file in writer.finish() {
                 self.leg.put_partition(self.side, file.map_err(|error| packing(&error))?);

@@ -4,281 +4,27 @@
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-job-status.html>), so the
 //! verdict counts the rows of the completion report and compares them with what the plan selected.
 
+mod count;
+mod read;
+
 use std::collections::BTreeMap;
 
 use askama::Template;
 use jiff::Timestamp;
-use md5::{Digest, Md5};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::csv::{Row, Rows};
-use crate::id::{JobId, ObjectKey, TransferName};
-use crate::key;
+use crate::id::{JobId, TransferName};
 use crate::ports::JobStatus;
 use crate::route::{SkipReason, Turn, Way};
 use crate::tally::Count;
 use crate::transfer::{Destination, Source};
 
-/// A completion report's `manifest.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ReportManifest {
-    /// The format, `Report_CSV_20180820`.
-    pub format: String,
-    /// The result files; succeeded and failed tasks are apart.
-    #[serde(default)]
-    pub results: Vec<ResultFile>,
-}
-
-/// One result file of a completion report.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ResultFile {
-    /// `succeeded` or `failed`.
-    pub task_execution_status: String,
-    /// The file's key in the report bucket.
-    pub key: ObjectKey,
-    /// The MD5 of its bytes, in hexadecimal.
-    #[serde(rename = "MD5Checksum")]
-    pub md5: String,
-}
-
-/// Why a completion report can't be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "each message says what the fields are")]
-pub enum DamagedReport {
-    #[error("{key} is no completion report's manifest: {problem}")]
-    Manifest { key: String, problem: String },
-    #[error("{key} has MD5 {found}, but the report's manifest says {expected}")]
-    Checksum { key: String, found: String, expected: String },
-    #[error("{key}, line {line}: {problem}")]
-    Row { key: String, line: u64, problem: String },
-}
-
-impl ReportManifest {
-    /// Reads a report's `manifest.json`.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub fn read(key: &ObjectKey, bytes: &[u8]) -> Result<Self, DamagedReport> {
-        let mut decoder = serde_json::Deserializer::from_slice(bytes);
-        serde_path_to_error::deserialize(&mut decoder)
-            .map_err(|error| DamagedReport::Manifest { key: key.to_string(), problem: error.to_string() })
-    }
-}
-
-/// One task of a completion report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TaskResult<'a> {
-    /// The bucket of the object, as the manifest named it.
-    pub bucket: &'a str,
-    /// The key as the manifest held it, still encoded.
-    pub encoded_key: &'a str,
-    /// The version, if the manifest named one.
-    pub version: &'a str,
-    /// Whether the task succeeded.
-    pub succeeded: bool,
-    /// The HTTP status, as text.
-    pub http_status: &'a str,
-    /// S3's error code.
-    pub error_code: &'a str,
-    /// S3's message.
-    pub message: &'a str,
-}
-
-impl<'a> TaskResult<'a> {
-    /// Reads a row. The schema in the report names error code and HTTP status in one order, real
-    /// rows have them in the other, so the two are told apart by what they hold.
-    fn read(row: Row<'a>) -> Result<Self, String> {
-        let cell =
-            |column| row.cell(column).ok_or_else(|| format!("column {} is missing or not UTF-8", column + 1));
-        let is_status = |text: &str| text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
-        let (fifth, sixth) = (cell(4)?, cell(5)?);
-        let (http_status, error_code) =
-            if is_status(sixth) && !is_status(fifth) { (sixth, fifth) } else { (fifth, sixth) };
-        let succeeded = match cell(3)?.to_ascii_lowercase().as_str() {
-            "succeeded" => true,
-            "failed" => false,
-            other => return Err(format!("task status {other:?} is neither succeeded nor failed")),
-        };
-        Ok(Self {
-            bucket: cell(0)?,
-            encoded_key: cell(1)?,
-            version: cell(2)?,
-            succeeded,
-            http_status,
-            error_code,
-            message: cell(6)?,
-        })
-    }
-}
-
-/// Reads one result file by the push, checking its MD5 on the way.
-#[derive(Debug)]
-pub struct ResultReader<'a> {
-    file: &'a ResultFile,
-    digest: Md5,
-    rows: Rows,
-}
-
-impl<'a> ResultReader<'a> {
-    /// A reader of `file`.
-    #[must_use]
-    pub fn new(file: &'a ResultFile) -> Self {
-        Self { file, digest: Md5::new(), rows: Rows::default() }
-    }
-
-    /// Takes the next chunk and hands on the tasks that it completes.
-    ///
-    /// # Errors
-    /// At the first row that is none.
-    pub fn push(&mut self, chunk: &[u8], each: &mut impl FnMut(TaskResult<'_>)) -> Result<(), DamagedReport> {
-        self.digest.update(chunk);
-        let key = &self.file.key;
-        self.rows.push(chunk, &mut |row| read_task(key, row, each))
-    }
-
-    /// Hands on what is left and gives the file's verdict.
-    ///
-    /// # Errors
-    /// When the MD5 differs.
-    pub fn finish(mut self, each: &mut impl FnMut(TaskResult<'_>)) -> Result<(), DamagedReport> {
-        let key = &self.file.key;
-        self.rows.finish(&mut |row| read_task(key, row, each))?;
-        let found = hex::encode(self.digest.finalize());
-        if found.eq_ignore_ascii_case(&self.file.md5) {
-            Ok(())
-        } else {
-            Err(DamagedReport::Checksum { key: key.to_string(), found, expected: self.file.md5.clone() })
-        }
-    }
-}
-
-fn read_task(
-    key: &ObjectKey,
-    row: Row<'_>,
-    each: &mut impl FnMut(TaskResult<'_>),
-) -> Result<(), DamagedReport> {
-    let task = TaskResult::read(row).map_err(|problem| DamagedReport::Row {
-        key: key.to_string(),
-        line: row.line,
-        problem,
-    })?;
-    each(task);
-    Ok(())
-}
-
-/// Tasks counted by how they ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Results {
-    /// Tasks that succeeded.
-    pub succeeded: u64,
-    /// Tasks that failed.
-    pub failed: u64,
-    /// Failures by error, the most frequent first once [`Results::sorted_errors`] is asked.
-    pub errors: BTreeMap<String, ErrorSummary>,
-}
-
-/// The failures that share an error.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ErrorSummary {
-    /// S3's error code.
-    pub code: String,
-    /// The HTTP status.
-    pub http_status: String,
-    /// How many tasks ended so.
-    pub tasks: u64,
-    /// One of the messages.
-    pub message: String,
-    /// Some of the keys, decoded; 3 at most.
-    pub examples: Vec<String>,
-    /// What to do about it.
-    pub next_step: String,
-}
+pub use count::{ErrorSummary, Results};
+pub use read::{DamagedReport, ReportManifest, ResultFile, ResultReader, TaskResult};
 
 /// Kinds of errors that a canary's objection names.
 const ERRORS_TOLD: usize = 5;
-
-/// Distinct errors kept apart; what comes after is counted as `other`.
-const DISTINCT_ERRORS: usize = 50;
-
-impl Results {
-    /// Counts one task.
-    pub fn count(&mut self, task: &TaskResult<'_>) {
-        if task.succeeded {
-            self.succeeded += 1;
-            return;
-        }
-        self.failed += 1;
-        let next_step = next_step(task);
-        // S3 says AccessDenied for a key's refusal as for a bucket's: what mends one is no help for
-        // the other, so the two are told apart.
-        let name = format!("{} {} {next_step}", task.http_status, task.error_code);
-        let told = if self.errors.contains_key(&name) || self.errors.len() < DISTINCT_ERRORS {
-            [name.as_str(), task.error_code, task.http_status, task.message, next_step]
-        } else {
-            let next_step =
-                "Read the completion report: there are more kinds of errors than are told apart here.";
-            ["other", "other", "", "errors of many kinds", next_step]
-        };
-        let [name, code, http_status, message, next_step] = told.map(str::to_owned);
-        let summary = self.errors.entry(name).or_insert_with(|| ErrorSummary {
-            code,
-            http_status,
-            tasks: 0,
-            message,
-            examples: Vec::new(),
-            next_step,
-        });
-        summary.tasks += 1;
-        if summary.examples.len() < 3 {
-            summary.examples.push(
-                key::decode(task.encoded_key).map_or_else(|_| task.encoded_key.to_owned(), String::from),
-            );
-        }
-    }
-
-    /// The errors, the most frequent first.
-    #[must_use]
-    pub fn sorted_errors(&self) -> Vec<&ErrorSummary> {
-        let mut errors: Vec<_> = self.errors.values().collect();
-        errors.sort_by_key(|summary| std::cmp::Reverse(summary.tasks));
-        errors
-    }
-}
-
-/// What to do about a failed task.
-fn next_step(task: &TaskResult<'_>) -> &'static str {
-    let code = task.error_code;
-    if code.contains("KMS") || task.message.contains("kms:") {
-        return "Let the batch role use the key: the key's policy must allow it kms:Decrypt (source) or kms:GenerateDataKey (destination). Then run the retry manifest.";
-    }
-    match (code, task.http_status) {
-        ("SlowDown" | "ServiceUnavailable" | "InternalError" | "RequestTimeout" | "Throttling", _)
-        | (_, "500" | "502" | "503" | "504") => "Passing trouble at S3: run the retry manifest.",
-        ("AccessDenied", _) => {
-            "Check the source bucket's policy for these keys, and whether another account owns the objects; then run the retry manifest."
-        }
-        ("NoSuchKey" | "NoSuchVersion" | "NotFound", _) | (_, "404") => {
-            "The object was deleted since it was listed: nothing to do, unless it should be there."
-        }
-        ("InvalidObjectState", _) => {
-            "The object is archived: restore it at the source, then run the retry manifest."
-        }
-        ("InvalidRequest", _) if task.message.contains("maximum") => {
-            "The object is larger than 5 GiB: copy it by parts."
-        }
-        ("KeyTooLongError", _) => "Choose a shorter destination prefix.",
-        ("AccessControlListNotSupported", _) => "The destination bucket refuses ACLs: send none.",
-        ("PreconditionFailed", _) | (_, "412") => {
-            "The object changed while it was copied: run the retry manifest."
-        }
-        _ => "Read the message, mend the cause, then run the retry manifest.",
-    }
-}
 
 /// The one word a transfer ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -515,6 +261,8 @@ impl TransferReport {
 
 #[cfg(test)]
 mod tests {
+    use md5::{Digest, Md5};
+
     use super::*;
 
     fn results(text: &str) -> Result<Results, DamagedReport> {
@@ -575,7 +323,11 @@ mod tests {
             failed: 10,
             failure_reasons: Vec::new(),
         };
-        let counted = |succeeded, failed| Results { succeeded, failed, ..Results::default() };
+        let counted = |succeeded, failed| {
+            let mut results = Results::default();
+            (results.succeeded, results.failed) = (succeeded, failed);
+            results
+        };
         let complete = [job(JobStatus::Complete)];
         assert_eq!(Verdict::of(10, &counted(0, 10), &complete, true), Verdict::Failed);
         assert_eq!(Verdict::of(10, &counted(9, 1), &complete, true), Verdict::Partial);
