@@ -55,7 +55,7 @@ impl Settings {
                 account: parsed("ACCOUNT_ID", &text("ACCOUNT_ID")?)?,
                 region: parsed("AWS_REGION", &text("AWS_REGION")?)?,
                 source_account: parsed("SOURCE_ACCOUNT_ID", &text("SOURCE_ACCOUNT_ID")?)?,
-                source_bucket: parsed("SOURCE_BUCKET", &text("SOURCE_BUCKET")?)?,
+                source_buckets: some("SOURCE_BUCKETS", &text("SOURCE_BUCKETS")?)?,
                 source_region: parsed("SOURCE_REGION", &text("SOURCE_REGION")?)?,
                 destination_bucket: parsed("DESTINATION_BUCKET", &text("DESTINATION_BUCKET")?)?,
                 destination_prefix: text("DESTINATION_PREFIX")?,
@@ -90,6 +90,20 @@ fn listed<T: FromStr<Err: ToString>>(name: &'static str, text: &str) -> Result<V
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| parsed(name, item)).collect()
 }
 
+/// At least one item, each once.
+fn some<T: FromStr<Err: ToString> + PartialEq>(
+    name: &'static str,
+    text: &str,
+) -> Result<Vec<T>, MissingSetting> {
+    let mut items: Vec<T> = Vec::new();
+    for item in listed(name, text)? {
+        if !items.contains(&item) {
+            items.push(item);
+        }
+    }
+    if items.is_empty() { Err(MissingSetting { name, problem: "names none".to_owned() }) } else { Ok(items) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +114,7 @@ mod tests {
                 "ACCOUNT_ID" => "222222222222",
                 "SOURCE_ACCOUNT_ID" => "111111111111",
                 "AWS_REGION" | "SOURCE_REGION" => "us-east-1",
-                "SOURCE_BUCKET" => "photos",
+                "SOURCE_BUCKETS" => "photos,films",
                 "DESTINATION_BUCKET" => "archive",
                 "WORK_BUCKET" | "REPORT_BUCKET" => "work",
                 "BATCH_ROLE_ARN" => "arn:aws:iam::222222222222:role/batch",
@@ -120,7 +134,8 @@ mod tests {
         assert_eq!(settings.source_kms_keys.len(), 2);
         assert_eq!(settings.deployment.destination_kms_key, None);
         assert!(settings.owns(&settings.deployment.work_bucket));
-        assert!(!settings.owns(&settings.deployment.source_bucket));
+        assert_eq!(settings.deployment.source_buckets.len(), 2);
+        assert!(!settings.owns(&settings.deployment.source_buckets[0]));
     }
 
     #[test]
@@ -131,5 +146,8 @@ mod tests {
         let error =
             Settings::read(|name| if name == "ACCOUNT_ID" { Some("2".into()) } else { variable(name) });
         assert!(error.expect_err("refused").to_string().contains("\"2\" is not an AWS account id"));
+        let error =
+            Settings::read(|name| if name == "SOURCE_BUCKETS" { Some(" ,".into()) } else { variable(name) });
+        assert!(error.expect_err("refused").to_string().contains("SOURCE_BUCKETS: names none"));
     }
 }

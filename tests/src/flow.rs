@@ -62,6 +62,8 @@ pub enum End {
     Judged(Box<Judged>),
     /// Another execution of the same event is at it.
     AlreadyStarted,
+    /// The report that arrived lists another deployment's bucket.
+    OtherBucket,
     /// With a failure before a verdict.
     Stopped(Stopped),
 }
@@ -177,8 +179,9 @@ impl Flow {
     }
 
     async fn states(&mut self) -> Result<End, Stopped> {
-        let Some(transfer) = self.check_inventory().await? else {
-            return Ok(End::AlreadyStarted);
+        let transfer = match self.check_inventory().await? {
+            Ok(transfer) => transfer,
+            Err(end) => return Ok(end),
         };
         self.generate_manifest(&transfer).await?;
         let written: write_plan::Output =
@@ -243,7 +246,7 @@ impl Flow {
         panic!("the canary never ended");
     }
 
-    async fn check_inventory(&mut self) -> Result<Option<Transfer>, Stopped> {
+    async fn check_inventory(&mut self) -> Result<Result<Transfer, End>, Stopped> {
         let execution = Execution {
             arn: format!("arn:aws:states:us-east-1:222222222222:execution:transfer:{}", self.execution),
             name: self.execution.clone(),
@@ -263,8 +266,9 @@ impl Flow {
             granted = false;
             (forbidden, absent_since) = (output.forbidden, output.absent_since);
             match output.status {
-                check_inventory::Status::Ready => return Ok(Some(output.transfer)),
-                check_inventory::Status::Duplicate => return Ok(None),
+                check_inventory::Status::Ready => return Ok(Ok(output.transfer)),
+                check_inventory::Status::Duplicate => return Ok(Err(End::AlreadyStarted)),
+                check_inventory::Status::Foreign => return Ok(Err(End::OtherBucket)),
                 check_inventory::Status::Absent => self.wait(output.wait_seconds, Waiting::ForInventory),
                 check_inventory::Status::Forbidden => {
                     let since = *since.get_or_insert(self.now);

@@ -57,7 +57,7 @@ impl Default for Scene {
                 account: ours,
                 region,
                 source_account: theirs,
-                source_bucket: photos,
+                source_buckets: vec![photos],
                 source_region: id("us-east-1"),
                 destination_bucket: archive,
                 destination_prefix: "incoming".to_owned(),
@@ -74,10 +74,10 @@ impl Default for Scene {
 }
 
 impl Scene {
-    /// The source bucket.
+    /// The first source bucket.
     #[must_use]
     pub fn photos(&self) -> &BucketName {
-        &self.deployment.source_bucket
+        &self.deployment.source_buckets[0]
     }
 
     /// The destination bucket.

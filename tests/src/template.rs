@@ -114,7 +114,22 @@ impl Stack {
                 let branch = if self.holds(argument[0].as_str()?) { 1 } else { 2 };
                 self.resolve(&argument[branch])
             }
-            "Fn::Sub" => Some(Value::String(self.substituted(argument.as_str()?))),
+            "Fn::Sub" => {
+                let (text, names) = match argument {
+                    Value::Array(both) => (both.first()?, both.get(1).and_then(Value::as_object)),
+                    text => (text, None),
+                };
+                let names: BTreeMap<&str, Value> = names
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|(name, value)| Some((name.as_str(), self.resolve(value)?)))
+                    .collect();
+                Some(Value::String(self.substituted(text.as_str()?, &names)))
+            }
+            "Fn::Split" => {
+                let whole = self.resolve(&argument[1])?;
+                Some(whole.as_str()?.split(argument[0].as_str()?).collect())
+            }
             "Fn::Join" => {
                 let items = self.resolve(&argument[1])?;
                 let items: Vec<&str> = items.as_array()?.iter().filter_map(Value::as_str).collect();
@@ -170,14 +185,15 @@ impl Stack {
         }
     }
 
-    fn substituted(&self, text: &str) -> String {
+    fn substituted(&self, text: &str, names: &BTreeMap<&str, Value>) -> String {
         let mut parts = text.split("${");
         let mut whole = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             let (name, rest) = part.split_once('}').unwrap_or((part, ""));
-            whole += &match name.split_once('.') {
-                Some((resource, _)) => self.arn(resource),
-                None => self.reference(name).as_str().unwrap_or_default().to_owned(),
+            whole += &match (names.get(name), name.split_once('.')) {
+                (Some(value), _) => value.as_str().unwrap_or_default().to_owned(),
+                (None, Some((resource, _))) => self.arn(resource),
+                (None, None) => self.reference(name).as_str().unwrap_or_default().to_owned(),
             };
             whole += rest;
         }

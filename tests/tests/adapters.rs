@@ -18,7 +18,7 @@ fn variable(name: &str) -> Option<String> {
         "ACCOUNT_ID" => OURS,
         "SOURCE_ACCOUNT_ID" => THEIRS,
         "AWS_REGION" | "SOURCE_REGION" => "us-east-1",
-        "SOURCE_BUCKET" => "closed-photos",
+        "SOURCE_BUCKETS" => "closed-photos",
         "DESTINATION_BUCKET" => "role-store",
         "WORK_BUCKET" => "own-store",
         "REPORT_BUCKET" => "unlistable",

@@ -122,7 +122,7 @@ fn parties() -> Vec<(String, Vec<Statement>)> {
     let source = SourceAccess {
         role: id(BATCH_ROLE),
         account: id("111111111111"),
-        bucket: id("SOURCE"),
+        buckets: vec![id("SOURCE")],
         region: id("eu-west-1"),
         prefix: String::new(),
         keys: vec![id("arn:aws:kms:eu-west-1:111111111111:key/SOURCE-KEY")],
@@ -268,7 +268,7 @@ fn every_example_is_a_request() {
         assert!(Trigger::decode(&request).is_ok(), "{}", path.display());
         seen += 1;
     }
-    assert_eq!(seen, 3);
+    assert_eq!(seen, 8);
 }
 
 #[test]
@@ -281,6 +281,9 @@ fn what_the_schema_refuses_the_decoder_refuses() {
         r#"{"objects": {"listing": {}, "csv": {"bucket": "abc", "key": "k"}}}"#,
         r#"{"objects": {"listing": {}}, "colour": "red"}"#,
         r#"{"objects": {"listing": {"prefiks": "a"}}}"#,
+        r#"{"objects": {"inventories": []}}"#,
+        r#"{"objects": {"listing": {}}, "source": {"buckets": []}}"#,
+        r#"{"objects": {"listing": {}}, "source": {"bucket": "photos"}}"#,
         r#"{"objects": {"listing": {}}, "source": {"account": "1"}}"#,
         r#"{"objects": {"listing": {}}, "destination": {"storageClass": "standard"}}"#,
         r#"{"objects": {"listing": {}}, "approval": {"hours": 697}}"#,

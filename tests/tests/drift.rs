@@ -111,7 +111,7 @@ fn the_template_sets_what_the_functions_read() {
             "ACCOUNT_ID" | "SOURCE_ACCOUNT_ID" => "222222222222",
             "AWS_REGION" | "SOURCE_REGION" => "us-east-1",
             "BATCH_ROLE_ARN" | "CREATE_JOB_ROLE_ARN" => "arn:aws:iam::222222222222:role/batch",
-            name if name.ends_with("_BUCKET") => "bucket",
+            name if name.ends_with("_BUCKET") || name.ends_with("_BUCKETS") => "bucket",
             _ => "",
         };
         Some(value.to_owned())

@@ -25,7 +25,7 @@ struct Deployed(u8);
 
 impl Deployed {
     fn all() -> impl Iterator<Item = Self> {
-        (0..1 << 7).map(Self)
+        (0..=u8::MAX).map(Self)
     }
 
     fn has(self, bit: u8) -> bool {
@@ -39,7 +39,7 @@ impl Deployed {
             template,
             &[
                 ("SourceAccountId", json!("111111111111")),
-                ("SourceBucket", json!("photos")),
+                ("SourceBuckets", given(7, json!(["photos", "films"]), json!(["photos"]))),
                 ("DestinationBucket", json!("archive")),
                 ("SourceRegion", given(0, json!("eu-west-1"), json!(""))),
                 ("SourceKmsKeyArns", given(1, json!(keys), json!([""]))),
@@ -58,7 +58,7 @@ impl Deployed {
         let source = SourceAccess {
             role: id(BATCH_ROLE),
             account: id("111111111111"),
-            bucket: id("photos"),
+            buckets: if self.has(7) { vec![id("photos"), id("films")] } else { vec![id("photos")] },
             region: id(if self.has(0) { "eu-west-1" } else { "us-east-1" }),
             prefix: String::new(),
             keys,
@@ -157,15 +157,24 @@ fn the_creator_is_what_the_model_derives() {
 /// of the source's account.
 #[test]
 fn the_work_bucket_takes_inventories_as_the_model_says() {
-    let stack = Deployed(0).stack(&template());
-    let written = stack.properties("WorkBucketPolicy")["PolicyDocument"]["Statement"].clone();
-    let written = written.as_array().expect("statements");
-    let written = written.iter().find(|statement| statement["Sid"] == "InventoriesOfTheSource");
-    let (source, _) = Deployed(0).access();
-    let list = ListAccess { bucket: id("workbucket"), key: None, delivered: true };
-    let grant = source.list_bucket(&list);
-    let mut delivery = grant.statements[2].clone();
-    delivery.sid = "InventoriesOfTheSource".to_owned();
-    delivery.resource = vec!["arn:aws:s3:::workbucket/inventory/*".to_owned()];
-    assert_eq!(normal(&json!([written])), derived(&[delivery]));
+    for deployed in [Deployed(0), Deployed(1 << 7)] {
+        let stack = deployed.stack(&template());
+        let written = stack.properties("WorkBucketPolicy")["PolicyDocument"]["Statement"].clone();
+        let written = written.as_array().expect("statements");
+        let written = written.iter().find(|statement| statement["Sid"] == "InventoriesOfTheSource");
+        let (source, _) = deployed.access();
+        let list = ListAccess { bucket: id("workbucket"), key: None, delivered: true };
+        let grant = source.list_bucket(&list);
+        let deliveries = &grant.statements[2..];
+        // A statement for each bucket there, one for all of them here.
+        let arns: Vec<&Value> = deliveries
+            .iter()
+            .map(|delivery| &delivery.condition.as_ref().expect("a condition")["ArnLike"]["aws:SourceArn"])
+            .collect();
+        let mut delivery = deliveries[0].clone();
+        delivery.condition.as_mut().expect("a condition")["ArnLike"] = json!({ "aws:SourceArn": arns });
+        delivery.sid = "InventoriesOfTheSource".to_owned();
+        delivery.resource = vec!["arn:aws:s3:::workbucket/inventory/*".to_owned()];
+        assert_eq!(normal(&json!([written])), derived(&[delivery]));
+    }
 }

@@ -473,7 +473,7 @@ fn preparing(work: &Work<'_>, prices: &Prices) -> Vec<CostLine> {
     let rows = work.tally.rows;
     // Each file of an inventory is looked at and read; each object of a CSV is looked up.
     let (reads, pages) = match work.transfer.objects {
-        ObjectSource::Inventory(_) => (2 * work.effort.files, 0),
+        ObjectSource::Inventory(_) | ObjectSource::Inventories(_) => (2 * work.effort.files, 0),
         ObjectSource::Csv(_) => (rows, 0),
         ObjectSource::Listing(_) => (0, rows.div_ceil(PAGE).max(1)),
     };

@@ -99,16 +99,17 @@ impl<'a> Layout<'a> {
         self.key(&format!("tallies/{slice:05}-{leg:04}.json"))
     }
 
-    /// The rows of the canary's manifest.
+    /// The rows of the canary's manifest of a bucket, counted from 0.
     #[must_use]
-    pub fn canary_part(self) -> ObjectKey {
-        self.key("manifests/canary/part.csv.gz")
+    pub fn canary_part(self, bucket: u32) -> ObjectKey {
+        self.key(&format!("manifests/canary/{bucket:04}/part.csv.gz"))
     }
 
-    /// The canary's manifest, in the same shape, and its MD5.
+    /// That manifest, in the same shape, and its MD5.
     #[must_use]
-    pub fn canary_manifest(self) -> [ObjectKey; 2] {
-        ["manifest.json", "manifest.checksum"].map(|file| self.key(&format!("manifests/canary/{file}")))
+    pub fn canary_manifest(self, bucket: u32) -> [ObjectKey; 2] {
+        ["manifest.json", "manifest.checksum"]
+            .map(|file| self.key(&format!("manifests/canary/{bucket:04}/{file}")))
     }
 
     /// The plan.

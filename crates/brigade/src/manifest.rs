@@ -206,9 +206,9 @@ pub enum InvalidCsv {
     #[error("line {line} has {found} columns; give bucket,key or bucket,key,version-id")]
     Columns { line: u64, found: usize },
     #[error(
-        "line {line} names bucket {found:?}, but a job copies from one bucket, here {expected}; split the manifest by bucket"
+        "line {line} names bucket {found:?}, which is none of the source buckets ({expected}); take it out, or name a bucket of the deployment's"
     )]
-    MixedBuckets { line: u64, found: String, expected: BucketName },
+    MixedBuckets { line: u64, found: String, expected: String },
     #[error(
         "line {line}: key {key:?} is not URL-encoded; write a space as %20, a plus as %2B, a percent sign as %25"
     )]
@@ -228,7 +228,7 @@ pub enum InvalidCsv {
 /// Reads a CSV manifest by the push, refusing what Batch Operations would refuse.
 #[derive(Debug)]
 pub struct CsvManifest {
-    bucket: BucketName,
+    buckets: Vec<BucketName>,
     columns: Option<usize>,
     rows: Rows,
     lines: BlankLines,
@@ -236,17 +236,27 @@ pub struct CsvManifest {
 }
 
 impl CsvManifest {
-    /// A reader of a manifest whose rows must name `bucket`.
+    /// A reader of a manifest whose rows must name one of these buckets.
     #[must_use]
-    pub fn new(bucket: BucketName) -> Self {
-        Self { bucket, columns: None, rows: Rows::default(), lines: BlankLines::default(), first: Vec::new() }
+    pub fn new(buckets: Vec<BucketName>) -> Self {
+        Self {
+            buckets,
+            columns: None,
+            rows: Rows::default(),
+            lines: BlankLines::default(),
+            first: Vec::new(),
+        }
     }
 
     /// Takes the next chunk and hands on the objects that it completes.
     ///
     /// # Errors
     /// The first rule that is broken.
-    pub fn push(&mut self, chunk: &[u8], each: &mut impl FnMut(SourceObject)) -> Result<(), InvalidCsv> {
+    pub fn push(
+        &mut self,
+        chunk: &[u8],
+        each: &mut impl FnMut(&BucketName, SourceObject),
+    ) -> Result<(), InvalidCsv> {
         if self.first.len() < 3 {
             self.first.extend(chunk.iter().take(3 - self.first.len()));
             if self.first.starts_with(b"\xef\xbb\xbf") {
@@ -254,26 +264,26 @@ impl CsvManifest {
             }
         }
         self.lines.look(chunk)?;
-        let Self { bucket, columns, rows, .. } = self;
-        rows.push(chunk, &mut |row| read_row(bucket, columns, row, each))
+        let Self { buckets, columns, rows, .. } = self;
+        rows.push(chunk, &mut |row| read_row(buckets, columns, row, each))
     }
 
     /// Hands on what is left; whether rows name versions.
     ///
     /// # Errors
     /// The first rule that is broken.
-    pub fn finish(mut self, each: &mut impl FnMut(SourceObject)) -> Result<bool, InvalidCsv> {
-        let Self { bucket, columns, rows, .. } = &mut self;
-        rows.finish(&mut |row| read_row(bucket, columns, row, each))?;
+    pub fn finish(mut self, each: &mut impl FnMut(&BucketName, SourceObject)) -> Result<bool, InvalidCsv> {
+        let Self { buckets, columns, rows, .. } = &mut self;
+        rows.finish(&mut |row| read_row(buckets, columns, row, each))?;
         self.columns.map(|count| count == 3).ok_or(InvalidCsv::Empty)
     }
 }
 
 fn read_row(
-    bucket: &BucketName,
+    buckets: &[BucketName],
     columns: &mut Option<usize>,
     row: Row<'_>,
-    each: &mut impl FnMut(SourceObject),
+    each: &mut impl FnMut(&BucketName, SourceObject),
 ) -> Result<(), InvalidCsv> {
     let line = row.line;
     let text = |column| row.cell(column).ok_or(InvalidCsv::NotUtf8 { line });
@@ -289,15 +299,16 @@ fn read_row(
         return Err(InvalidCsv::Columns { line, found });
     }
     let (named, encoded) = (text(0)?, text(1)?);
-    if named != bucket.as_str() {
+    let Some(bucket) = buckets.iter().find(|bucket| bucket.as_str() == named) else {
         if line == 1 && named.trim().trim_matches('"').eq_ignore_ascii_case("bucket") {
             return Err(InvalidCsv::HeaderRow { row: cut(&format!("{named},{encoded}")) });
         }
-        if named.trim() == bucket.as_str() {
+        if buckets.iter().any(|bucket| bucket.as_str() == named.trim()) {
             return Err(InvalidCsv::StraySpace { line });
         }
-        return Err(InvalidCsv::MixedBuckets { line, found: cut(named), expected: bucket.clone() });
-    }
+        let expected = buckets.iter().map(BucketName::as_str).collect::<Vec<_>>().join(", ");
+        return Err(InvalidCsv::MixedBuckets { line, found: cut(named), expected });
+    };
     let last = text(found - 1)?;
     if last.trim_end_matches([' ', '\t']) != last {
         return Err(InvalidCsv::StraySpace { line });
@@ -314,7 +325,9 @@ fn read_row(
             })
         })
         .transpose()?;
-    each(SourceObject { key, version, size: None, storage_class: None, archived: false, encryption: None });
+    let object =
+        SourceObject { key, version, size: None, storage_class: None, archived: false, encryption: None };
+    each(bucket, object);
     Ok(())
 }
 
@@ -363,11 +376,11 @@ mod tests {
 
     fn read(text: &[u8], cut: usize) -> Result<(Vec<SourceObject>, bool), InvalidCsv> {
         let mut found = Vec::new();
-        let mut manifest = CsvManifest::new(photos());
+        let mut manifest = CsvManifest::new(vec![photos()]);
         for chunk in [&text[..cut], &text[cut..]] {
-            manifest.push(chunk, &mut |object| found.push(object))?;
+            manifest.push(chunk, &mut |_, object| found.push(object))?;
         }
-        let versions = manifest.finish(&mut |object| found.push(object))?;
+        let versions = manifest.finish(&mut |_, object| found.push(object))?;
         Ok((found, versions))
     }
 

@@ -29,10 +29,10 @@ pub fn plan(
     let copy = tally.way(Way::Copy);
     let mut lines = vec![
         format!(
-            "Copy {} ({}) from s3://{} to s3://{}/{}.",
+            "Copy {} ({}) from {} to s3://{}/{}.",
             objects(copy.objects),
             copy.size(),
-            plan.source.bucket,
+            plan.source.places(),
             plan.destination.bucket,
             plan.destination.prefix
         ),

@@ -77,10 +77,35 @@ pub struct PlannedManifest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Canary {
-    /// Its manifest.
-    pub manifest: ManifestLocation,
+    /// Its manifests, one for each bucket: a job copies from one.
+    pub manifests: Vec<CanaryManifest>,
     /// Its objects; the full job copies them too.
     pub objects: u64,
+}
+
+/// A manifest of a canary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CanaryManifest {
+    /// The bucket that its objects are copied from.
+    pub source: BucketName,
+    /// Its objects.
+    pub objects: u64,
+    /// Where it is.
+    pub location: ManifestLocation,
+}
+
+/// A job that a plan makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedJob<'a> {
+    /// Its manifest.
+    pub manifest: &'a ManifestLocation,
+    /// The bucket it copies from.
+    pub source: &'a BucketName,
+    /// Its tasks.
+    pub tasks: u64,
+    /// When it runs.
+    pub turn: Turn,
 }
 
 impl Canary {
@@ -167,18 +192,28 @@ pub struct PlanSummary {
 }
 
 impl PlanSummary {
-    /// The manifests of a kind of jobs, each with the number of tasks it makes and its turn.
+    /// The jobs of a kind, in the order of their manifests.
     #[must_use]
-    pub fn jobs(&self, kind: JobKind) -> Vec<(&ManifestLocation, u64, Turn)> {
+    pub fn jobs(&self, kind: JobKind) -> Vec<PlannedJob<'_>> {
         match kind {
             JobKind::Copy => {
-                let manifests = self.manifests.iter();
-                manifests
-                    .map(|manifest| (&manifest.location, manifest.count.objects, manifest.turn))
-                    .collect()
+                let jobs = self.manifests.iter().map(|manifest| PlannedJob {
+                    manifest: &manifest.location,
+                    source: &manifest.source,
+                    tasks: manifest.count.objects,
+                    turn: manifest.turn,
+                });
+                jobs.collect()
             }
             JobKind::Canary => {
-                self.canary.iter().map(|canary| (&canary.manifest, canary.objects, Turn::Current)).collect()
+                let manifests = self.canary.iter().flat_map(|canary| &canary.manifests);
+                let jobs = manifests.map(|manifest| PlannedJob {
+                    manifest: &manifest.location,
+                    source: &manifest.source,
+                    tasks: manifest.objects,
+                    turn: Turn::Current,
+                });
+                jobs.collect()
             }
         }
     }

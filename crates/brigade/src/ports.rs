@@ -288,6 +288,8 @@ pub struct CopyJob<'a> {
     pub transfer: &'a Transfer,
     /// Its manifest.
     pub manifest: &'a ManifestLocation,
+    /// The bucket that it copies from, which every row of the manifest names.
+    pub source: &'a BucketName,
     /// The token that makes a second request for the same job harmless: 1 to 64 characters.
     pub token: &'a str,
     /// Where its completion report goes, without a slash at the end.

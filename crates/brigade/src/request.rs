@@ -22,12 +22,13 @@ pub struct TransferRequest {
     /// request that is refused in the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<TransferName>,
-    /// Where the list of objects comes from: exactly one of `inventory`, `csv` and `listing`.
+    /// Where the list of objects comes from: exactly one of `inventory`, `inventories`, `csv` and
+    /// `listing`.
     pub objects: ObjectSource,
     /// Which of these objects are copied; everything current when left out.
     #[serde(default, skip_serializing_if = "Selection::is_default")]
     pub select: Selection,
-    /// The bucket the objects are copied from; the deployment's when left out.
+    /// The buckets the objects are copied from; the deployment's when left out.
     #[serde(default, skip_serializing_if = "SourceRequest::is_default")]
     pub source: SourceRequest,
     /// Where the copies go and how they are stored.
@@ -59,10 +60,12 @@ pub struct TransferRequest {
 pub enum ObjectSource {
     /// An S3 Inventory report: CSV, Parquet or ORC.
     Inventory(InventorySource),
+    /// S3 Inventory reports of several source buckets, one of each: 100 at most.
+    Inventories(#[schemars(length(min = 1, max = 100))] Vec<InventorySource>),
     /// A CSV manifest of chosen objects: `bucket,key` or `bucket,key,version-id`, no header, keys
     /// URL-encoded.
     Csv(CsvSource),
-    /// Whatever the source bucket holds when the transfer runs.
+    /// Whatever the source buckets hold when the transfer runs.
     Listing(ListingSource),
 }
 
@@ -91,7 +94,7 @@ pub struct CsvSource {
     pub key: ObjectKey,
 }
 
-/// A listing of the source bucket.
+/// A listing of every source bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListingSource {
@@ -105,13 +108,15 @@ pub struct ListingSource {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SourceRequest {
-    /// The account that owns the source bucket.
+    /// The account that owns the source buckets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountId>,
-    /// The source bucket.
+    /// Some of the deployment's source buckets, each once; all of them when left out. Where a
+    /// deployment has several, each bucket's copies go to a folder of its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bucket: Option<BucketName>,
-    /// The source bucket's Region.
+    #[schemars(length(min = 1))]
+    pub buckets: Option<Vec<BucketName>>,
+    /// The source buckets' Region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
 }
@@ -329,6 +334,8 @@ pub enum Trigger {
         bucket: BucketName,
         /// The key of the report's `manifest.json`, beside the checksum.
         manifest_key: ObjectKey,
+        /// The bucket it lists, by the folder that S3 put it in.
+        listed: BucketName,
     },
 }
 
@@ -355,7 +362,7 @@ fn request(input: &Value) -> Result<TransferRequest, InvalidRequest> {
         return Err(InvalidRequest::new(
             "objects",
             format!(
-                "names {} sources ({}); give exactly one of inventory, csv and listing",
+                "names {} sources ({}); give exactly one of inventory, inventories, csv and listing",
                 named.len(),
                 named.join(", ")
             ),
@@ -397,7 +404,14 @@ fn inventory_arrival(event: &Value) -> Result<Trigger, InvalidRequest> {
     let manifest_key = format!("{folder}manifest.json")
         .parse()
         .map_err(|e| InvalidRequest::new("detail.object.key", format!("{e}")))?;
-    Ok(Trigger::InventoryArrived { bucket, manifest_key })
+    // <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>
+    let listed = folder.rsplit('/').nth(3).and_then(|listed| listed.parse().ok()).ok_or_else(|| {
+        let problem = format!(
+            "is {key:?}; a report arrives as [prefix/]source-bucket/configuration/date/manifest.checksum"
+        );
+        InvalidRequest::new("detail.object.key", problem)
+    })?;
+    Ok(Trigger::InventoryArrived { bucket, manifest_key, listed })
 }
 
 impl TransferRequest {
@@ -450,20 +464,8 @@ impl TransferRequest {
                 format!("is {}; give 0 to 2147483647", self.priority),
             ));
         }
-        match &self.objects {
-            ObjectSource::Inventory(inventory) => {
-                inventory.check("objects.inventory")?;
-            }
-            ObjectSource::Csv(_) => {}
-            ObjectSource::Listing(listing) => {
-                if listing.prefix.len() > 1024 {
-                    return Err(InvalidRequest::new(
-                        "objects.listing.prefix",
-                        "is longer than a key's 1,024 bytes",
-                    ));
-                }
-            }
-        }
+        self.source.check()?;
+        self.objects.check()?;
         self.select.check()?;
         if self.select.versions == Versions::All && matches!(self.objects, ObjectSource::Listing(_)) {
             return Err(InvalidRequest::new(
@@ -472,6 +474,55 @@ impl TransferRequest {
             ));
         }
         self.destination.check()
+    }
+}
+
+impl ObjectSource {
+    /// The inventory reports it names, each with the field that it stands in.
+    pub fn inventories(&self) -> impl Iterator<Item = (String, &InventorySource)> {
+        let (one, several): (_, &[InventorySource]) = match self {
+            Self::Inventory(inventory) => (Some(inventory), &[]),
+            Self::Inventories(inventories) => (None, inventories),
+            Self::Csv(_) | Self::Listing(_) => (None, &[]),
+        };
+        let one = one.into_iter().map(|inventory| ("objects.inventory".to_owned(), inventory));
+        let several = several.iter().enumerate();
+        one.chain(several.map(|(at, inventory)| (format!("objects.inventories[{at}]"), inventory)))
+    }
+
+    fn check(&self) -> Result<(), InvalidRequest> {
+        if let Self::Inventories(inventories) = self
+            && !(1..=100).contains(&inventories.len())
+        {
+            return Err(InvalidRequest::new(
+                "objects.inventories",
+                format!("names {} reports; give 1 to 100", inventories.len()),
+            ));
+        }
+        if let Self::Listing(listing) = self
+            && listing.prefix.len() > 1024
+        {
+            let problem = "is longer than a key's 1,024 bytes";
+            return Err(InvalidRequest::new("objects.listing.prefix", problem));
+        }
+        self.inventories().try_for_each(|(field, inventory)| inventory.check(&field))
+    }
+}
+
+impl SourceRequest {
+    fn check(&self) -> Result<(), InvalidRequest> {
+        let Some(buckets) = &self.buckets else { return Ok(()) };
+        if buckets.is_empty() {
+            let problem = "is empty; name a source bucket, or leave it out for all of them";
+            return Err(InvalidRequest::new("source.buckets", problem));
+        }
+        let twice = buckets.iter().enumerate().find(|(at, bucket)| buckets[..*at].contains(bucket));
+        match twice {
+            Some((_, bucket)) => {
+                Err(InvalidRequest::new("source.buckets", format!("names {bucket} twice; name it once")))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -574,6 +625,12 @@ mod tests {
             refused(&json!({"objects": {}})),
             refused(&json!({})),
             refused(&json!({"objects": listing, "source": {"account": "1234"}})),
+            refused(&json!({"objects": listing, "source": {"buckets": []}})),
+            refused(&json!({"objects": listing, "source": {"buckets": ["photos", "photos"]}})),
+            refused(&json!({"objects": {"inventories": []}})),
+            refused(
+                &json!({"objects": {"inventories": [{"bucket": "reports", "manifestKey": "data.csv.gz"}]}}),
+            ),
             refused(&json!({"objects": listing, "destination": {"kmsKey": "alias/photos"}})),
             refused(&json!({"objects": listing, "destination": {"prefix": "in/"}})),
             refused(&json!({"objects": listing, "approval": {"hours": 0}})),
@@ -583,6 +640,9 @@ mod tests {
             refused(&json!({"detail-type": "Object Deleted"})),
             refused(
                 &json!({"detail-type": "Object Created", "detail": {"bucket": {"name": "reports"}, "object": {"key": "a/data.csv.gz"}}}),
+            ),
+            refused(
+                &json!({"detail-type": "Object Created", "detail": {"bucket": {"name": "reports"}, "object": {"key": "daily/manifest.checksum"}}}),
             ),
         ];
         insta::assert_snapshot!(refusals.join("\n"));
@@ -594,9 +654,10 @@ mod tests {
             "version": "0", "detail-type": "Object Created", "source": "aws.s3",
             "detail": {"bucket": {"name": "reports"}, "object": {"key": "photos/daily/2026-11-20T01-00Z/manifest.checksum", "size": 33}}
         });
-        let Ok(Trigger::InventoryArrived { manifest_key, .. }) = Trigger::decode(&event) else {
+        let Ok(Trigger::InventoryArrived { manifest_key, listed, .. }) = Trigger::decode(&event) else {
             panic!("an arrival");
         };
         assert_eq!(manifest_key.as_str(), "photos/daily/2026-11-20T01-00Z/manifest.json");
+        assert_eq!(listed.as_str(), "photos");
     }
 }

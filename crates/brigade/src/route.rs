@@ -187,7 +187,7 @@ impl fmt::Display for SkipReason {
 /// The route of a selected object.
 #[must_use]
 pub fn route(object: &Listed<'_>, destination: &Destination) -> Route {
-    let length = destination.length_of(object.key);
+    let length = destination.length_of(object.bucket, object.key);
     if object.encryption == Some("SSE-C") {
         Route::Skip(SkipReason::CustomerKey)
     } else if length > LONGEST_KEY {

@@ -202,15 +202,17 @@ pub struct Counter {
     last: usize,
 }
 
-/// What is counted of the objects that share a first folder, a storage class and an encryption.
+/// What is counted of the objects that share a bucket, a first folder, a storage class and an
+/// encryption.
 #[derive(Debug)]
 struct Kind {
+    bucket: String,
     folder: String,
     class: String,
     encryption: String,
     count: Count,
     unknown_size: u64,
-    sampled_as: [String; 2],
+    sampled_as: [String; 3],
     /// What comes after it is no better than the sample that is there.
     worst: Rank,
 }
@@ -262,14 +264,21 @@ impl Counter {
     }
 
     fn kind_of(&mut self, object: &Listed<'_>) -> usize {
+        let bucket = object.bucket;
         let folder = first_folder(object.key);
         let class = object.storage_class.unwrap_or(UNKNOWN);
         let encryption = object.encryption.unwrap_or(UNKNOWN);
-        let is = |kind: &Kind| kind.folder == folder && kind.class == class && kind.encryption == encryption;
+        let is = |kind: &Kind| {
+            kind.folder == folder
+                && kind.class == class
+                && kind.encryption == encryption
+                && kind.bucket == bucket
+        };
         if !self.kinds.get(self.last).is_some_and(is) {
             let mut hash = XxHash3_64::oneshot(folder.as_bytes())
                 ^ XxHash3_64::oneshot_with_seed(1, class.as_bytes())
-                ^ XxHash3_64::oneshot_with_seed(2, encryption.as_bytes());
+                ^ XxHash3_64::oneshot_with_seed(2, encryption.as_bytes())
+                ^ XxHash3_64::oneshot_with_seed(3, bucket.as_bytes());
             self.last = loop {
                 match self.by_hash.get(&hash) {
                     Some(at) if self.kinds.get(*at).is_some_and(is) => break *at,
@@ -279,7 +288,7 @@ impl Counter {
                             self.put_away();
                         }
                         self.by_hash.insert(hash, self.kinds.len());
-                        self.kinds.push(Kind::new(folder, class, encryption));
+                        self.kinds.push(Kind::new(bucket, folder, class, encryption));
                         break self.kinds.len() - 1;
                     }
                 }
@@ -302,17 +311,20 @@ impl Counter {
 }
 
 impl Kind {
-    fn new(folder: &str, class: &str, encryption: &str) -> Self {
+    fn new(bucket: &str, folder: &str, class: &str, encryption: &str) -> Self {
         Self {
+            bucket: bucket.to_owned(),
             folder: folder.to_owned(),
             class: class.to_owned(),
             encryption: encryption.to_owned(),
             count: Count::default(),
             unknown_size: 0,
-            // Kinds without a folder sort first, so that no number of folders drops a class or encryption.
+            // What is wider sorts first, so that no number of folders drops a class or encryption, and
+            // no number of those a bucket.
             sampled_as: [
-                format!("0{}", fingerprint(&[class, encryption])),
-                format!("1{}", fingerprint(&[folder, class, encryption])),
+                format!("0{}", fingerprint(&[bucket])),
+                format!("1{}", fingerprint(&[bucket, class, encryption])),
+                format!("2{}", fingerprint(&[bucket, folder, class, encryption])),
             ],
             worst: Rank::LAST,
         }
@@ -407,13 +419,23 @@ fn first_folder(key: &str) -> &str {
     key.find('/').map_or("", |slash| &key[..=slash])
 }
 
-/// A sample that covers every kind of object seen: for each storage class and encryption, and for
-/// each of them in each first folder, the [`Sample::PER_KIND`] objects whose keys have the smallest hashes, for at most
-/// [`Sample::KINDS`] kinds. Which objects these are depends on the set of objects alone, not on
-/// their order or on who counted them.
+/// A sample that covers every kind of object seen: for each bucket, for each storage class and
+/// encryption in it, and for each of them in each first folder, the [`Sample::PER_KIND`] objects whose
+/// keys have the smallest hashes, for at most [`Sample::KINDS`] kinds. Which objects these are depends
+/// on the set of objects alone, not on their order or on who counted them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Sample(BTreeMap<String, BTreeMap<String, SourceObject>>);
+pub struct Sample(BTreeMap<String, BTreeMap<String, Sampled>>);
+
+/// An object of the sample.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sampled {
+    /// Its bucket.
+    pub bucket: BucketName,
+    /// The object.
+    pub object: SourceObject,
+}
 
 impl Sample {
     /// Objects kept of each kind.
@@ -421,11 +443,12 @@ impl Sample {
     /// Kinds kept.
     pub const KINDS: usize = 60;
 
-    /// Offers an object to two kinds; what ranks no better than the answer need not be offered again.
-    fn offer(&mut self, kinds: &[String; 2], rank: Rank, object: &Listed<'_>) -> Rank {
-        if let Some(object) = object.to_object() {
+    /// Offers an object to three kinds; what ranks no better than the answer need not be offered again.
+    fn offer(&mut self, kinds: &[String; 3], rank: Rank, object: &Listed<'_>) -> Rank {
+        if let (Some(object), Ok(bucket)) = (object.to_object(), object.bucket.parse::<BucketName>()) {
+            let sampled = Sampled { bucket, object };
             for kind in kinds {
-                self.0.entry(kind.clone()).or_default().insert(rank.text(), object.clone());
+                self.0.entry(kind.clone()).or_default().insert(rank.text(), sampled.clone());
             }
             self.bound();
         }
@@ -461,16 +484,17 @@ impl Sample {
 
     /// At most `most` of the sampled objects: one of each kind, then the second of each.
     #[must_use]
-    pub fn spread(&self, most: usize) -> Vec<&SourceObject> {
+    pub fn spread(&self, most: usize) -> Vec<&Sampled> {
         let round = |at| self.0.values().filter_map(move |objects| objects.iter().nth(at));
         let mut seen = BTreeSet::new();
-        let once = (0..Self::PER_KIND).flat_map(round).filter(|(rank, _)| seen.insert(*rank));
-        once.map(|(_, object)| object).take(most).collect()
+        let mut once = |rank, sampled: &'_ Sampled| seen.insert((rank, sampled.bucket.clone()));
+        let objects = (0..Self::PER_KIND).flat_map(round).filter(|(rank, sampled)| once(*rank, sampled));
+        objects.map(|(_, sampled)| sampled).take(most).collect()
     }
 
     /// The sampled objects.
     #[must_use]
-    pub fn objects(&self) -> Vec<&SourceObject> {
+    pub fn objects(&self) -> Vec<&Sampled> {
         self.spread(usize::MAX)
     }
 }
@@ -610,8 +634,12 @@ mod tests {
         };
         let tally = tally_of(&["a/1", "a/2", "a/3", "b/1", "b/2", "c/1"].map(object));
         let folders = |most| -> Vec<&str> {
-            let mut folders: Vec<_> =
-                tally.sample.spread(most).into_iter().map(|object| &object.key.as_str()[..1]).collect();
+            let mut folders: Vec<_> = tally
+                .sample
+                .spread(most)
+                .into_iter()
+                .map(|sampled| &sampled.object.key.as_str()[..1])
+                .collect();
             folders.sort_unstable();
             folders
         };

@@ -28,9 +28,9 @@ pub struct Deployment {
     pub region: Region,
     /// The account the objects come from.
     pub source_account: AccountId,
-    /// The bucket the objects come from.
-    pub source_bucket: BucketName,
-    /// That bucket's Region.
+    /// The buckets the objects come from.
+    pub source_buckets: Vec<BucketName>,
+    /// Those buckets' Region.
     pub source_region: Region,
     /// The bucket the copies go to.
     pub destination_bucket: BucketName,
@@ -104,12 +104,37 @@ pub struct Transfer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Source {
-    /// The account that owns the bucket.
+    /// The account that owns the buckets.
     pub account: AccountId,
-    /// The bucket.
-    pub bucket: BucketName,
-    /// Its Region.
+    /// The buckets, each once.
+    pub buckets: Vec<BucketName>,
+    /// Their Region.
     pub region: Region,
+}
+
+impl Source {
+    /// Whether objects of this bucket may be listed.
+    #[must_use]
+    pub fn has(&self, bucket: &str) -> bool {
+        self.buckets.iter().any(|known| known.as_str() == bucket)
+    }
+
+    /// The buckets' names, for a person.
+    #[must_use]
+    pub fn names(&self) -> String {
+        names(&self.buckets)
+    }
+
+    /// The buckets as people write them, such as `s3://photos, s3://films`.
+    #[must_use]
+    pub fn places(&self) -> String {
+        self.buckets.iter().map(|bucket| format!("s3://{bucket}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Names in a row.
+fn names(buckets: &[BucketName]) -> String {
+    buckets.iter().map(BucketName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// The side the copies go to.
@@ -125,6 +150,10 @@ pub struct Destination {
     /// The folder the copies go to; empty for none.
     #[serde(default)]
     pub prefix: String,
+    /// Whether each source bucket's copies go to a folder of its name below that, so that equal keys
+    /// of two buckets never meet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bucket_folders: bool,
     /// What the beginnings of keys are replaced by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rename: Option<Rename>,
@@ -176,38 +205,61 @@ impl std::str::FromStr for CannedAcl {
 }
 
 impl Destination {
-    /// Writes the key an object's copy gets in place of what `text` held.
-    pub fn write_key(&self, key: &str, text: &mut String) {
+    /// Writes the key that the copy of a bucket's object gets in place of what `text` held.
+    pub fn write_key(&self, bucket: &str, key: &str, text: &mut String) {
         let (begin, rest) = self.renamed(key);
         text.clear();
-        if !self.prefix.is_empty() {
-            text.push_str(&self.prefix);
+        for folder in self.folders(bucket) {
+            text.push_str(folder);
             text.push('/');
         }
         text.push_str(begin);
         text.push_str(rest);
     }
 
-    /// The key an object's copy gets.
+    /// The key that the copy of a bucket's object gets.
     #[must_use]
-    pub fn key_of(&self, key: &ObjectKey) -> String {
+    pub fn key_of(&self, bucket: &BucketName, key: &ObjectKey) -> String {
         let mut text = String::new();
-        self.write_key(key.as_str(), &mut text);
+        self.write_key(bucket.as_str(), key.as_str(), &mut text);
         text
     }
 
     /// That key's length in bytes.
     #[must_use]
-    pub fn length_of(&self, key: &str) -> usize {
+    pub fn length_of(&self, bucket: &str, key: &str) -> usize {
         let (begin, rest) = self.renamed(key);
-        let folder = if self.prefix.is_empty() { 0 } else { self.prefix.len() + 1 };
-        folder + begin.len() + rest.len()
+        let folders: usize = self.folders(bucket).map(|folder| folder.len() + 1).sum();
+        folders + begin.len() + rest.len()
+    }
+
+    /// The folder that the copies of a bucket's objects go to, without a slash at its end; empty for
+    /// none.
+    #[must_use]
+    pub fn prefix_of(&self, bucket: &BucketName) -> String {
+        self.folders(bucket.as_str()).collect::<Vec<_>>().join("/")
+    }
+
+    fn folders<'a>(&'a self, bucket: &'a str) -> impl Iterator<Item = &'a str> {
+        let prefix = Some(self.prefix.as_str()).filter(|prefix| !prefix.is_empty());
+        prefix.into_iter().chain(self.bucket_folders.then_some(bucket))
     }
 
     /// Whether the key's beginning is replaced, which the native copy can't do.
     #[must_use]
     pub fn renames(&self, key: &str) -> bool {
         self.rename.as_ref().is_some_and(|rename| key.starts_with(&rename.from))
+    }
+
+    /// What a copy's key may be at the source, if nothing was renamed: what is behind the folders of
+    /// the source's buckets.
+    pub fn source_keys<'a>(&'a self, key: &'a str, source: &'a Source) -> impl Iterator<Item = &'a str> {
+        // Without folders of their own all buckets are the same.
+        let buckets = source.buckets.iter().take(if self.bucket_folders { usize::MAX } else { 1 });
+        buckets.filter_map(move |bucket| {
+            self.folders(bucket.as_str())
+                .try_fold(key, |key, folder| key.strip_prefix(folder)?.strip_prefix('/'))
+        })
     }
 
     /// What all copies' keys begin with: the folder and its slash.
@@ -262,16 +314,16 @@ impl Transfer {
         deployment: &Deployment,
         execution: Execution,
     ) -> Result<Self, InvalidRequest> {
-        let request = match trigger {
-            Trigger::Request(request) => *request,
-            Trigger::InventoryArrived { bucket, manifest_key } => {
+        let (request, listed) = match trigger {
+            Trigger::Request(request) => (*request, None),
+            Trigger::InventoryArrived { bucket, manifest_key, listed } => {
                 let mut request = TransferRequest::of(ObjectSource::Inventory(InventorySource {
                     bucket,
                     manifest_key,
                     wait_minutes: 15,
                 }));
                 request.name = Some(arrival_name(&request.objects)?);
-                request
+                (request, Some(listed))
             }
         };
         let name = match request.name {
@@ -285,9 +337,13 @@ impl Transfer {
         };
         let TransferRequest { source, destination, .. } = request;
         only(source.account.as_ref(), &deployment.source_account, "source.account")?;
-        only(source.bucket.as_ref(), &deployment.source_bucket, "source.bucket")?;
         only(source.region.as_ref(), &deployment.source_region, "source.region")?;
         only(destination.bucket.as_ref(), &deployment.destination_bucket, "destination.bucket")?;
+        let buckets = match listed {
+            // Which need not be one of ours: a bucket of reports may hold those of other buckets too.
+            Some(listed) => vec![listed],
+            None => among(source.buckets, &deployment.source_buckets)?,
+        };
         readable(&request.objects, deployment)?;
         if let Some(inventory) = request.select.comparison().and_then(|compared| compared.inventory) {
             readable_inventory(request.select.comparison_field(), inventory, deployment)?;
@@ -316,7 +372,7 @@ impl Transfer {
             partitions: 0,
             source: Source {
                 account: deployment.source_account.clone(),
-                bucket: deployment.source_bucket.clone(),
+                buckets,
                 region: deployment.source_region.clone(),
             },
             destination: Destination {
@@ -324,6 +380,7 @@ impl Transfer {
                 bucket: deployment.destination_bucket.clone(),
                 region: deployment.region.clone(),
                 prefix,
+                bucket_folders: deployment.source_buckets.len() > 1,
                 rename: destination.rename,
                 storage_class: destination.storage_class.unwrap_or_default(),
                 kms_key: destination.kms_key.or_else(|| deployment.destination_kms_key.clone()),
@@ -363,14 +420,30 @@ fn only<T: PartialEq + std::fmt::Display>(
     }
 }
 
+/// The source buckets of a transfer: all of the deployment's, unless some of them are named.
+fn among(asked: Option<Vec<BucketName>>, deployed: &[BucketName]) -> Result<Vec<BucketName>, InvalidRequest> {
+    let Some(asked) = asked else { return Ok(deployed.to_vec()) };
+    match asked.iter().find(|bucket| !deployed.contains(bucket)) {
+        Some(stranger) => Err(InvalidRequest::new(
+            "source.buckets",
+            format!(
+                "names {stranger}, but this deployment's roles are made for {}; correct it, or deploy the stack with {stranger} among its SourceBuckets",
+                names(deployed)
+            ),
+        )),
+        None => Ok(asked),
+    }
+}
+
 /// Lists of objects are read as the batch role, which may read the work bucket and one other.
 fn readable(objects: &ObjectSource, deployment: &Deployment) -> Result<(), InvalidRequest> {
-    let (field, bucket) = match objects {
-        ObjectSource::Inventory(inventory) => ("objects.inventory.bucket", &inventory.bucket),
-        ObjectSource::Csv(csv) => ("objects.csv.bucket", &csv.bucket),
-        ObjectSource::Listing(_) => return Ok(()),
-    };
-    readable_bucket(field, bucket, deployment)
+    if let ObjectSource::Csv(csv) = objects {
+        readable_bucket("objects.csv.bucket", &csv.bucket, deployment)?;
+    }
+    for (field, inventory) in objects.inventories() {
+        readable_bucket(&format!("{field}.bucket"), &inventory.bucket, deployment)?;
+    }
+    Ok(())
 }
 
 /// An inventory of the destination lies in the work bucket, where our own roles read it, or where the
@@ -468,7 +541,7 @@ mod tests {
             account: "222222222222".parse().expect("account"),
             region: "us-east-1".parse().expect("region"),
             source_account: "111111111111".parse().expect("account"),
-            source_bucket: "photos".parse().expect("bucket"),
+            source_buckets: vec!["photos".parse().expect("bucket")],
             source_region: "us-east-1".parse().expect("region"),
             destination_bucket: "archive".parse().expect("bucket"),
             destination_prefix: "incoming".to_owned(),
@@ -496,6 +569,31 @@ mod tests {
         let error = resolve(&json!({"objects": {"listing": {}}, "source": {"account": "111111111112"}}));
         let message = error.expect_err("refused").to_string();
         assert!(message.starts_with("source.account: is 111111111112, but"), "{message}");
+    }
+
+    #[test]
+    fn each_of_several_buckets_has_a_folder() {
+        let buckets = ["photos", "films"].map(|bucket| bucket.parse().expect("bucket"));
+        let deployment = Deployment { source_buckets: buckets.to_vec(), ..deployment() };
+        let resolve = |source: serde_json::Value| {
+            let input = json!({"objects": {"listing": {}}, "source": source, "name": "monday"});
+            let execution =
+                Execution { arn: String::new(), name: String::new(), started: Timestamp::UNIX_EPOCH };
+            Transfer::resolve(Trigger::decode(&input)?, &deployment, execution)
+        };
+        let Transfer { source, destination, .. } = resolve(json!({})).expect("all of them");
+        assert_eq!(source.places(), "s3://photos, s3://films");
+        let key = "a/b".parse().expect("key");
+        assert_eq!(destination.key_of(&buckets[1], &key), "incoming/films/a/b");
+        assert_eq!(destination.length_of("films", "a/b"), "incoming/films/a/b".len());
+        assert_eq!(destination.prefix_of(&buckets[0]), "incoming/photos");
+        let back = |key: &'static str| destination.source_keys(key, &source).collect::<Vec<_>>();
+        assert_eq!(back("incoming/films/a/b"), ["a/b"]);
+        assert!(back("incoming/a/b").is_empty() && back("incoming/filmstrips/b").is_empty());
+        let one = resolve(json!({"buckets": ["films"]})).expect("one of them");
+        assert_eq!((one.source.names().as_str(), one.destination.bucket_folders), ("films", true));
+        let stranger = resolve(json!({"buckets": ["films", "songs"]})).expect_err("refused").to_string();
+        assert!(stranger.starts_with("source.buckets: names songs, but"), "{stranger}");
     }
 
     #[test]
@@ -553,6 +651,8 @@ mod tests {
         let transfer = resolve(&json!({"objects": {"listing": {}}})).expect("resolved");
         assert_eq!(transfer.name.as_str(), "monday");
         let key = "a b".parse().expect("key");
-        assert_eq!(transfer.destination.key_of(&key), "incoming/a b");
+        let bucket = "photos".parse().expect("bucket");
+        assert_eq!(transfer.destination.key_of(&bucket, &key), "incoming/a b");
+        assert_eq!(transfer.destination.prefix_of(&bucket), "incoming");
     }
 }

@@ -12,7 +12,6 @@ use aws_sdk_s3control::types::{
 };
 use brigade::id::{AccountId, JobId};
 use brigade::ports::{AwsError, AwsResult, CopyJob, JobDescription, JobStatus, Jobs, Order};
-use brigade::transfer::Destination;
 
 use super::errors::kind;
 
@@ -58,7 +57,7 @@ impl Jobs for BatchOperations {
             .description(format!("Bucket Brigade: {}", job.transfer.name))
             .priority(job.transfer.priority)
             .role_arn(job.transfer.batch_role.as_str())
-            .operation(JobOperation::builder().s3_put_object_copy(copy(&job.transfer.destination)?).build())
+            .operation(JobOperation::builder().s3_put_object_copy(copy(job)?).build())
             .manifest(manifest(job).map_err(|error| unbuilt(&error))?)
             .report(report(job))
             .send()
@@ -107,10 +106,11 @@ fn unbuilt(error: &BuildError) -> AwsError {
 
 /// The copy, with everything said that has a default which would surprise: the storage class, and
 /// that annotations stay behind (copying them needs two more permissions on either side).
-fn copy(destination: &Destination) -> AwsResult<S3CopyObjectOperation> {
+fn copy(job: &CopyJob<'_>) -> AwsResult<S3CopyObjectOperation> {
+    let destination = &job.transfer.destination;
     let mut copy = S3CopyObjectOperation::builder()
         .target_resource(destination.bucket.arn())
-        .set_target_key_prefix(Some(destination.prefix.clone()).filter(|prefix| !prefix.is_empty()))
+        .set_target_key_prefix(Some(destination.prefix_of(job.source)).filter(|prefix| !prefix.is_empty()))
         .storage_class(S3StorageClass::from(destination.storage_class.as_str()))
         .metadata_directive(S3MetadataDirective::Copy)
         .annotation_directive(S3AnnotationDirective::Exclude)

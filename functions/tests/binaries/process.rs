@@ -34,7 +34,7 @@ pub(crate) const SETTINGS: [(&str, &str); 17] = [
     ("AWS_REGION", "us-east-1"),
     ("ACCOUNT_ID", "222222222222"),
     ("SOURCE_ACCOUNT_ID", "111111111111"),
-    ("SOURCE_BUCKET", "photos"),
+    ("SOURCE_BUCKETS", "photos"),
     ("SOURCE_REGION", "eu-west-1"),
     ("SOURCE_KMS_KEY_ARNS", ""),
     ("DESTINATION_BUCKET", "archive"),

@@ -88,6 +88,8 @@ struct Job {
     token: String,
     request: Value,
     transfer: Transfer,
+    /// The folder of its copies.
+    prefix: String,
     manifest: ObjectAt,
     manifest_etag: String,
     report_prefix: String,
@@ -199,7 +201,7 @@ impl World {
 impl Jobs for World {
     async fn create(&self, job: &CopyJob<'_>) -> AwsResult<JobId> {
         let request = json!({
-            "transfer": job.transfer, "manifest": job.manifest, "report": job.report_prefix
+            "transfer": job.transfer, "manifest": job.manifest, "source": job.source, "report": job.report_prefix
         });
         let mut state = self.state();
         if let Some(known) = state.jobs.jobs.iter().find(|known| known.token == job.token) {
@@ -217,6 +219,7 @@ impl Jobs for World {
             token: job.token.to_owned(),
             request,
             transfer: job.transfer.clone(),
+            prefix: job.transfer.destination.prefix_of(job.source),
             manifest: ObjectAt::new(&job.manifest.bucket, job.manifest.key.clone()),
             manifest_etag: job.manifest.etag.clone(),
             report_prefix: job.report_prefix.to_owned(),
@@ -370,7 +373,7 @@ impl State {
             let Some(task) = job.tasks.get(job.done) else {
                 return self.end(at, JobStatus::Complete);
             };
-            let outcome = self.copy(&job.transfer, task);
+            let outcome = self.copy(&job.transfer, &job.prefix, task);
             let job = &mut self.jobs.jobs[at];
             job.tasks[job.done].outcome = Some(outcome);
             job.done += 1;
@@ -390,7 +393,7 @@ impl State {
         }
     }
 
-    fn copy(&mut self, transfer: &Transfer, task: &Task) -> Result<(), TaskFault> {
+    fn copy(&mut self, transfer: &Transfer, prefix: &str, task: &Task) -> Result<(), TaskFault> {
         let fault = |status, code: &str, message: &str| TaskFault {
             status,
             code: code.to_owned(),
@@ -439,7 +442,6 @@ impl State {
             }
         };
         // S3 puts the slash between the prefix and the key.
-        let prefix = &transfer.destination.prefix;
         let to = if prefix.is_empty() { source.key.to_string() } else { format!("{prefix}/{}", source.key) };
         self.allow(Who::Role, "s3:PutObject", &transfer.destination.bucket, Some(&to)).map_err(aws)?;
         if !tags.is_empty() {

@@ -241,7 +241,7 @@ impl Features {
         SourceAccess {
             role: id(BATCH_ROLE),
             account: id(SOURCE),
-            bucket: id("photos"),
+            buckets: vec![id("photos")],
             region: id(self.source_region()),
             prefix: self.source_prefix().to_owned(),
             keys: self.source_keys().iter().map(|key| id(key)).collect(),

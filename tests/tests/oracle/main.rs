@@ -250,7 +250,7 @@ fn a_star_in_a_prefix_is_a_star() {
         let access = SourceAccess { prefix: prefix.to_owned(), ..features.source_access() };
         let policies = Policies::of(features);
         let photos = Holder::Resource(PHOTOS.to_owned());
-        let policies = policies.changed(&photos, &access.source_bucket().statements);
+        let policies = policies.changed(&photos, &access.source_bucket(&access.buckets[0]).statements);
         let read = features.calls().into_iter().find(|call| call.action == "s3:GetObject").unwrap();
         let read = Call { resource: format!("{PHOTOS}/a-b/c"), ..read };
         let mut sitting = Sitting::default();

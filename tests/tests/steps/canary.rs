@@ -12,7 +12,7 @@ use tests::scene::Scene;
 
 use super::{assert_conserved, flow, listing};
 
-const MANIFEST: &str = "transfers/monday/manifests/canary/manifest.json";
+const MANIFEST: &str = "transfers/monday/manifests/canary/0000/manifest.json";
 
 /// A request for everything, with a canary of so many objects.
 fn with_canary(objects: u32) -> Value {
@@ -103,7 +103,8 @@ async fn the_plan_and_its_hash_hold_the_canary() {
     let judged = flow(&scene, with_canary(4)).judged().await;
     let bytes = scene.world.get(scene.work(), judged.plan.key.as_str()).unwrap().bytes;
     let plan: Plan = serde_json::from_slice(&bytes).unwrap();
-    let Canary { manifest, objects } = plan.canary.clone().unwrap();
+    let Canary { manifests, objects } = plan.canary.clone().unwrap();
+    let manifest = &manifests[0].location;
     assert_eq!((manifest.key.as_str(), objects), (MANIFEST, 4));
     assert_eq!(plan.canary, judged.plan.canary);
     assert_eq!(scene.world.get(scene.work(), MANIFEST).unwrap().etag(), manifest.etag);

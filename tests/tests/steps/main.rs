@@ -8,6 +8,7 @@ use tests::flow::{Flow, Judged};
 use tests::memory::Copied;
 use tests::scene::Scene;
 
+mod buckets;
 mod canary;
 mod comparison;
 mod faults;

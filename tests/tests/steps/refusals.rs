@@ -37,8 +37,8 @@ async fn requests() {
     let bad = [
         (json!({ "objects": listing, "colour": "red" }), "unknown field `colour`"),
         (json!({ "objects": { "listing": { "preffix": "a" } } }), "unknown field `preffix`"),
-        (json!({ "objects": two }), "give exactly one of inventory, csv and listing"),
-        (json!({ "objects": listing, "source": { "bucket": "fotos" } }), "source.bucket: is fotos"),
+        (json!({ "objects": two }), "give exactly one of inventory, inventories, csv and listing"),
+        (json!({ "objects": listing, "source": { "buckets": ["fotos"] } }), "source.buckets: names fotos"),
         (
             json!({ "objects": listing, "source": { "account": "111111111112" } }),
             "source.account: is 111111111112",
@@ -75,7 +75,7 @@ async fn a_bucket_that_is_not_there_is_named_before_any_plan() {
     for side in ["source", "destination", "reports"] {
         let mut scene = Scene::small();
         let bucket = match side {
-            "source" => &mut scene.deployment.source_bucket,
+            "source" => &mut scene.deployment.source_buckets[0],
             "destination" => &mut scene.deployment.destination_bucket,
             _ => &mut scene.deployment.report_bucket,
         };
@@ -120,7 +120,7 @@ async fn reports_of_another_bucket_or_format() {
     let mut wrong = report(&scene);
     wrong.of = "holidays".parse().unwrap();
     let cause = refused(&scene, inventory_of(&scene, &wrong), "CheckInventory.WrongBucket").await;
-    assert!(cause.contains("lists bucket holidays, but this deployment copies from photos"), "{cause}");
+    assert!(cause.contains("lists bucket holidays, not photos"), "{cause}");
 
     for (format, lacking) in [("Parquet", "Key"), ("ORC", "Size"), ("ORC", "Bucket")] {
         let scene = Scene::small();

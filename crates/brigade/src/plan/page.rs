@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use serde::Serialize;
 
-use super::{Canary, Plan, PlanHash, PlannedManifest};
+use super::{Canary, CanaryManifest, Plan, PlanHash, PlannedManifest};
 use crate::cost::{CostLine, Payer};
 use crate::estimate::{Assumption, Span};
 use crate::route::{SourceObject, Turn, Way};
@@ -257,6 +257,10 @@ fn of_canary(canary: &Canary) -> String {
     objects(canary.objects)
 }
 
+fn of_bucket(manifest: &CanaryManifest) -> String {
+    objects(manifest.objects)
+}
+
 fn price(line: &CostLine) -> String {
     dollars(line.dollars)
 }
@@ -352,11 +356,13 @@ mod tests {
         let mut transfer = transfer();
         transfer.destination.region = "eu-west-1".parse().expect("a Region");
         let manifests = manifests(&tally);
-        let manifest = ManifestLocation {
-            key: "transfers/monday/manifests/canary/manifest.json".parse().expect("a key"),
+        let location = ManifestLocation {
+            key: "transfers/monday/manifests/canary/0000/manifest.json".parse().expect("a key"),
             ..manifests[0].location.clone()
         };
-        let canary = Canary { manifest, objects: 20 };
+        let source = manifests[0].source.clone();
+        let canary =
+            Canary { manifests: vec![CanaryManifest { source, objects: 20, location }], objects: 20 };
         let effort = Effort { slices: 2, files: 9, written: 8 };
         Plan::new(&transfer, tally, manifests, Some(canary), effort, &Prices::list())
     }

@@ -28,10 +28,11 @@ pub(crate) fn transfer() -> Transfer {
         ),
         source: Source {
             account: "111111111111".parse().expect("an account"),
-            bucket: "photos".parse().expect("a bucket"),
+            buckets: vec!["photos".parse().expect("a bucket")],
             region: "us-east-1".parse().expect("a Region"),
         },
         destination: Destination {
+            bucket_folders: false,
             account: "222222222222".parse().expect("an account"),
             bucket: "archive".parse().expect("a bucket"),
             region: "us-east-1".parse().expect("a Region"),

@@ -105,7 +105,7 @@ pub fn review(need: &Grant, role: &RoleArn, present: Present<'_>) -> Vec<Remark>
 /// What keeps a key from serving a need, whatever its policy says.
 #[must_use]
 pub fn review_key(key: &KmsKeyArn, facts: &KeyFacts, need: &SourceAccess) -> Vec<Remark> {
-    let SourceAccess { bucket, region, prefix, .. } = need;
+    let SourceAccess { buckets, region, prefix, .. } = need;
     let mut remarks = Vec::new();
     let mut unusable = |problem: &str, remedy: String| {
         remarks.push(Remark {
@@ -119,11 +119,15 @@ pub fn review_key(key: &KmsKeyArn, facts: &KeyFacts, need: &SourceAccess) -> Vec
         });
     };
     if facts.aws_managed {
-        let path = quoted(&format!("s3://{bucket}/{prefix}"));
+        let again = buckets.iter().map(|bucket| {
+            let path = quoted(&format!("s3://{bucket}/{prefix}"));
+            format!("aws s3 cp {path} {path} --recursive --sse aws:kms --sse-kms-key-id KEY_ARN")
+        });
         unusable(
             "is an AWS managed key such as aws/s3, which no policy can open to another account",
             format!(
-                "encrypt its objects anew under a customer managed key, and name that one: aws s3 cp {path} {path} --recursive --sse aws:kms --sse-kms-key-id KEY_ARN"
+                "encrypt its objects anew under a customer managed key, and name that one: {}",
+                again.collect::<Vec<_>>().join("; ")
             ),
         );
     }
@@ -147,7 +151,7 @@ pub fn review_key(key: &KmsKeyArn, facts: &KeyFacts, need: &SourceAccess) -> Vec
     }
     if need.keys.contains(key) && key.region() != *region {
         unusable(
-            &format!("is not in {region}, where bucket {bucket} and so its keys are"),
+            &format!("is not in {region}, where the source and so its keys are"),
             format!(
                 "name the key of {region}; the replica of a multi-Region key has the same id and an ARN of its own"
             ),
@@ -530,7 +534,7 @@ mod tests {
         SourceAccess {
             role: "arn:aws:iam::222222222222:role/brigade-batch".parse().expect("a role"),
             account: key.account(),
-            bucket: "photos".parse().expect("a bucket"),
+            buckets: vec!["photos".parse().expect("a bucket")],
             region: key.region(),
             prefix: "2026/".to_owned(),
             keys: vec![key],

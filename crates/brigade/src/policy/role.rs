@@ -71,12 +71,8 @@ impl TargetAccess {
         let from = source.account.as_str();
         let lists = source.lists.as_ref();
         let list_bucket = lists.map(|ListAccess { bucket, .. }| bucket.arn());
-        let granted = &source.source_bucket().statements;
-        let of_source =
-            |name: &str, statement: &Statement| {
-                Statement { sid: name.to_owned(), principal: None, condition: None, ..statement.clone() }
-                    .when("StringEquals", "aws:ResourceAccount", from)
-            };
+        let of_source = |statement: Statement| statement.when("StringEquals", "aws:ResourceAccount", from);
+        let buckets = source.buckets.iter();
         let work = self.work_bucket.arn();
         let folders = ["manifests", "retry"].map(|folder| format!("{work}/transfers/*/{folder}/*"));
         let delivered = format!("{work}/inventory/*");
@@ -89,8 +85,16 @@ impl TargetAccess {
         let of_either =
             |statement: Statement| statement.when("StringEquals", "aws:ResourceAccount", owners.clone());
         vec![
-            of_source("ListSource", &granted[0]),
-            of_source("ReadSource", &granted[1]),
+            of_source(Statement::allow(
+                "ListSource",
+                &["s3:ListBucket"],
+                buckets.clone().map(BucketName::arn),
+            )),
+            of_source(Statement::allow(
+                "ReadSource",
+                &source.object_actions(),
+                buckets.map(|bucket| source.objects_of(bucket)),
+            )),
             of_either(Statement::allow(
                 "ListManifests",
                 &["s3:ListBucket"],

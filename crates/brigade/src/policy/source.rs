@@ -17,11 +17,11 @@ use crate::transfer::Transfer;
 pub struct SourceAccess {
     /// The batch role, the one principal that is let in.
     pub role: RoleArn,
-    /// The account that owns the source bucket.
+    /// The account that owns the source buckets.
     pub account: AccountId,
-    /// The source bucket.
-    pub bucket: BucketName,
-    /// Its Region.
+    /// The source buckets.
+    pub buckets: Vec<BucketName>,
+    /// Their Region.
     pub region: Region,
     /// Only keys that begin with this are read.
     pub prefix: String,
@@ -46,7 +46,7 @@ pub struct ListAccess {
     pub bucket: BucketName,
     /// The key its lists are encrypted with, if it is one.
     pub key: Option<KmsKeyArn>,
-    /// Whether S3 delivers inventories of the source bucket there.
+    /// Whether S3 delivers inventories of the source buckets there.
     pub delivered: bool,
 }
 
@@ -55,15 +55,18 @@ impl SourceAccess {
     #[must_use]
     pub fn of(transfer: &Transfer, keys: &[KmsKeyArn]) -> Self {
         let (prefix, list) = match &transfer.objects {
-            ObjectSource::Listing(listing) => (listing.prefix.clone(), None),
-            ObjectSource::Inventory(inventory) => (String::new(), Some(&inventory.bucket)),
-            ObjectSource::Csv(csv) => (String::new(), Some(&csv.bucket)),
+            ObjectSource::Listing(listing) => (listing.prefix.clone(), Vec::new()),
+            ObjectSource::Csv(csv) => (String::new(), vec![&csv.bucket]),
+            inventories => {
+                (String::new(), inventories.inventories().map(|(_, report)| &report.bucket).collect())
+            }
         };
-        let lists = list.filter(|bucket| **bucket != transfer.work_bucket);
+        // A deployment reads lists in its work bucket, and in one other.
+        let lists = list.into_iter().find(|bucket| **bucket != transfer.work_bucket);
         Self {
             role: transfer.batch_role.clone(),
             account: transfer.source.account.clone(),
-            bucket: transfer.source.bucket.clone(),
+            buckets: transfer.source.buckets.clone(),
             region: transfer.source.region.clone(),
             prefix,
             keys: keys.to_vec(),
@@ -78,7 +81,7 @@ impl SourceAccess {
     /// Every statement the source account adds, policy by policy.
     #[must_use]
     pub fn grants(&self) -> Vec<Grant> {
-        let mut grants = vec![self.source_bucket()];
+        let mut grants: Vec<Grant> = self.buckets.iter().map(|bucket| self.source_bucket(bucket)).collect();
         grants.extend(self.keys.iter().map(|key| self.source_key(key)));
         if let Some(list) = &self.lists {
             grants.push(self.list_bucket(list));
@@ -87,10 +90,16 @@ impl SourceAccess {
         merged(grants)
     }
 
-    /// What the source bucket's policy must allow.
+    /// What a source bucket's policy must allow.
     #[must_use]
-    pub fn source_bucket(&self) -> Grant {
-        let objects = format!("{}/{}*", self.bucket.arn(), policy_literal(&self.prefix));
+    pub fn source_bucket(&self, bucket: &BucketName) -> Grant {
+        let list = self.role_may("ListSource", &["s3:ListBucket"], bucket.arn());
+        let read = self.role_may("ReadSource", &self.object_actions(), self.objects_of(bucket));
+        self.at(Place::BucketPolicy(bucket.clone()), vec![list, read])
+    }
+
+    /// What is done with the objects of the source.
+    pub(super) fn object_actions(&self) -> Vec<&'static str> {
         let mut actions = vec!["s3:GetObject"];
         if self.versions {
             actions.push("s3:GetObjectVersion");
@@ -104,16 +113,20 @@ impl SourceAccess {
         if self.restore {
             actions.push("s3:RestoreObject");
         }
-        let list = self.role_may("ListSource", &["s3:ListBucket"], self.bucket.arn());
-        let read = self.role_may("ReadSource", &actions, objects);
-        self.at(Place::BucketPolicy(self.bucket.clone()), vec![list, read])
+        actions
+    }
+
+    /// The objects of a source bucket, as a policy's resource.
+    pub(super) fn objects_of(&self, bucket: &BucketName) -> String {
+        format!("{}/{}*", bucket.arn(), policy_literal(&self.prefix))
     }
 
     /// What a source key's policy must allow: decrypting, through S3 in the key's Region, what lies
-    /// in the source bucket.
+    /// in the source buckets, each by a statement of its own. Nobody tells which of them it is used in.
     #[must_use]
     pub fn source_key(&self, key: &KmsKeyArn) -> Grant {
-        self.decrypting("DecryptSource", key, &self.bucket)
+        let decrypt = |bucket| self.decrypting("DecryptSource", key, bucket);
+        self.at(Place::KeyPolicy(key.clone()), self.buckets.iter().map(decrypt).collect())
     }
 
     /// What the policy of a bucket that holds the list of objects must allow.
@@ -125,11 +138,10 @@ impl SourceAccess {
             self.role_may("ReadLists", &["s3:GetObject"], objects.clone()),
         ];
         if list.delivered {
-            statements.push(self.ends(self.delivery("DeliverInventory", objects).when(
-                "StringEquals",
-                "s3:x-amz-acl",
-                "bucket-owner-full-control",
-            )));
+            statements.extend(self.buckets.iter().map(|source| {
+                let deliver = self.delivery("DeliverInventory", source, objects.clone());
+                self.ends(deliver.when("StringEquals", "s3:x-amz-acl", "bucket-owner-full-control"))
+            }));
         }
         self.at(Place::BucketPolicy(list.bucket.clone()), statements)
     }
@@ -137,13 +149,14 @@ impl SourceAccess {
     /// What the policy of the key that lists are encrypted with must allow.
     #[must_use]
     pub fn list_key(&self, list: &ListAccess, key: &KmsKeyArn) -> Grant {
-        let mut grant = self.decrypting("DecryptLists", key, &list.bucket);
+        let mut statements = vec![self.decrypting("DecryptLists", key, &list.bucket)];
         if list.delivered {
-            let mut deliver = self.delivery("EncryptInventory", "*".to_owned());
-            deliver.action = vec!["kms:GenerateDataKey".to_owned()];
-            grant.statements.push(self.ends(deliver));
+            statements.extend(self.buckets.iter().map(|source| {
+                let deliver = self.delivery("EncryptInventory", source, "*".to_owned());
+                self.ends(Statement { action: vec!["kms:GenerateDataKey".to_owned()], ..deliver })
+            }));
         }
-        grant
+        self.at(Place::KeyPolicy(key.clone()), statements)
     }
 
     /// The `brigade grants` command that lets one denying statement of a policy spare the role.
@@ -159,7 +172,7 @@ impl SourceAccess {
         let mut option = |name: &str, value: &str| arguments.extend([name.to_owned(), value.to_owned()]);
         option("--role", self.role.as_str());
         option("--account", self.account.as_str());
-        option("--bucket", self.bucket.as_str());
+        self.buckets.iter().for_each(|bucket| option("--bucket", bucket.as_str()));
         option("--region", self.region.as_str());
         if !self.prefix.is_empty() {
             option("--prefix", &self.prefix);
@@ -200,6 +213,11 @@ impl SourceAccess {
             }
         }
         let mut asked = self.clone();
+        let of_buckets = |place: &&str| self.buckets.iter().any(|bucket| bucket.as_str() == *place);
+        // Statements for keys and lists name every bucket; without them the others say nothing.
+        if only.iter().all(|place| of_buckets(&place)) {
+            asked.buckets.retain(|bucket| only.contains(&bucket.as_str()));
+        }
         let of_lists = |key: &KmsKeyArn| self.lists.iter().any(|list| list.key.as_ref() == Some(key));
         asked.keys = keys.into_iter().filter(|key| self.keys.contains(key) || !of_lists(key)).collect();
         asked.lists = asked.lists.filter(|list| {
@@ -215,7 +233,7 @@ impl SourceAccess {
     pub fn includes(&self, grant: &Grant) -> bool {
         match &grant.place {
             Place::BucketPolicy(bucket) => {
-                *bucket == self.bucket || self.lists.iter().any(|list| list.bucket == *bucket)
+                self.buckets.contains(bucket) || self.lists.iter().any(|list| list.bucket == *bucket)
             }
             Place::KeyPolicy(_) => {
                 grant.statements.iter().all(|statement| statement.action == ["kms:Decrypt"])
@@ -239,22 +257,22 @@ impl SourceAccess {
 
     /// S3 Bucket Keys make the bucket the encryption context, without them it is the object
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-key.html>).
-    fn decrypting(&self, what: &str, key: &KmsKeyArn, bucket: &BucketName) -> Grant {
+    fn decrypting(&self, what: &str, key: &KmsKeyArn, bucket: &BucketName) -> Statement {
         let arn = bucket.arn();
         let statement = Statement::allow(sid(what, &self.role, &arn), &["kms:Decrypt"], ["*".to_owned()])
             .to(json!({ "AWS": self.role }))
             .when("StringEquals", "kms:ViaService", format!("s3.{}.amazonaws.com", key.region()))
             .when("StringLike", "kms:EncryptionContext:aws:s3:arn", vec![arn.clone(), format!("{arn}/*")]);
-        self.at(Place::KeyPolicy(key.clone()), vec![self.ends(statement)])
+        self.ends(statement)
     }
 
-    /// What S3 itself may do when it delivers an inventory of the source bucket
+    /// What S3 itself may do when it delivers an inventory of a source bucket
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/configure-inventory.html>).
-    fn delivery(&self, what: &str, resource: String) -> Statement {
-        Statement::allow(sid(what, &self.role, &self.bucket.arn()), &["s3:PutObject"], [resource])
+    fn delivery(&self, what: &str, source: &BucketName, resource: String) -> Statement {
+        Statement::allow(sid(what, &self.role, &source.arn()), &["s3:PutObject"], [resource])
             .to(json!({ "Service": "s3.amazonaws.com" }))
             .when("StringEquals", "aws:SourceAccount", self.account.as_str())
-            .when("ArnLike", "aws:SourceArn", self.bucket.arn())
+            .when("ArnLike", "aws:SourceArn", source.arn())
     }
 
     fn ends(&self, statement: Statement) -> Statement {

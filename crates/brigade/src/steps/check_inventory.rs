@@ -94,6 +94,8 @@ pub enum Status {
     Forbidden,
     /// The same event started another execution already: nothing is left to do.
     Duplicate,
+    /// The report that arrived lists a bucket that this deployment does not copy from.
+    Foreign,
 }
 
 /// A share of the list that one worker turns into manifest parts.
@@ -126,6 +128,8 @@ pub enum SliceContent {
     Listing {
         /// Whose bucket.
         side: Side,
+        /// The bucket.
+        bucket: BucketName,
     },
     /// Two inventory reports that one worker compares.
     Comparison {
@@ -184,7 +188,7 @@ impl SliceContent {
     #[must_use]
     pub fn side(&self) -> Option<Side> {
         match self {
-            Self::Inventory { side, .. } | Self::Listing { side } => Some(*side),
+            Self::Inventory { side, .. } | Self::Listing { side, .. } => Some(*side),
             Self::Csv { .. } => Some(Side::Source),
             Self::Comparison { .. } | Self::Partition { .. } => None,
         }
@@ -210,9 +214,15 @@ pub enum Error {
     )]
     TruncatedFile { at: String, found: u64, expected: u64 },
     #[error(
-        "{at} lists bucket {found}, but this deployment copies from {expected}; name the right report, or deploy another stack for {found}"
+        "{at} lists bucket {found}, not {expected}; name the right report, or deploy the stack with {found} among its SourceBuckets"
     )]
-    WrongBucket { at: String, found: BucketName, expected: BucketName },
+    WrongBucket { at: String, found: BucketName, expected: String },
+    #[error("{at} lists bucket {bucket}, as {other} does; name one report of each bucket")]
+    TwoReports { at: String, other: String, bucket: BucketName },
+    #[error(
+        "source.buckets names {bucket}, but no report lists it; name its report in objects.inventories, or leave the bucket out"
+    )]
+    NoReport { bucket: BucketName },
     #[error("{at}: {problem}")]
     InvalidCsv { at: String, problem: InvalidCsv },
     #[error(
@@ -236,6 +246,8 @@ named! {
     InvalidInventory => "CheckInventory.InvalidInventory",
     TruncatedFile => "CheckInventory.TruncatedFile",
     WrongBucket => "CheckInventory.WrongBucket",
+    TwoReports => "CheckInventory.TwoReports",
+    NoReport => "CheckInventory.NoReport",
     InvalidCsv => "CheckInventory.InvalidCsv",
     EncryptedManifest => "CheckInventory.EncryptedManifest",
     Untold => "CheckInventory.Untold",
@@ -253,9 +265,9 @@ enum Look {
 
 /// A list that is whole.
 enum List {
-    Inventory { columns: Schema, list: DataFiles },
+    Inventory { of: BucketName, columns: Schema, list: DataFiles },
     Csv { versions: bool, etag: String },
-    Listing,
+    Listing { of: BucketName },
 }
 
 impl List {
@@ -263,7 +275,7 @@ impl List {
         match self {
             Self::Inventory { columns, .. } => columns.has_versions(),
             Self::Csv { versions, .. } => *versions,
-            Self::Listing => false,
+            Self::Listing { .. } => false,
         }
     }
 
@@ -277,7 +289,7 @@ impl List {
                     true
                 }
             },
-            Self::Listing => match column {
+            Self::Listing { .. } => match column {
                 Column::Size | Column::StorageClass | Column::LastModifiedDate => true,
                 Column::VersionId | Column::IsLatest | Column::IsDeleteMarker | Column::EncryptionStatus => {
                     false
@@ -291,7 +303,7 @@ impl List {
     fn most_rows(&self) -> Option<u64> {
         match self {
             Self::Inventory { list, .. } => Some(list.bytes() / 40),
-            Self::Csv { .. } | Self::Listing => None,
+            Self::Csv { .. } | Self::Listing { .. } => None,
         }
     }
 
@@ -305,7 +317,7 @@ impl List {
                 shares.map(|files| SliceContent::Inventory { side, list: list(files) }).collect()
             }
             Self::Csv { etag, .. } => vec![SliceContent::Csv { etag }],
-            Self::Listing => vec![SliceContent::Listing { side }],
+            Self::Listing { of } => vec![SliceContent::Listing { side, bucket: of }],
         }
     }
 }
@@ -324,24 +336,30 @@ struct Work {
 
 impl Work {
     /// Lists that one worker can compare are compared by one; others are shared out first.
-    fn of(source: List, destination: Option<List>) -> Self {
+    fn of(source: Vec<List>, destination: Option<List>) -> Self {
+        let slices_of = |lists: Vec<List>, most: u64| {
+            let of_each = (most / lists.len().max(1) as u64).max(1);
+            let slices = lists.into_iter().flat_map(|list| list.slices(Side::Source, of_each));
+            slices.collect::<Vec<_>>()
+        };
         let Some(destination) = destination else {
-            return Self { slices: source.slices(Side::Source, MOST_SLICES), partitions: 0 };
+            return Self { slices: slices_of(source, MOST_SLICES), partitions: 0 };
         };
         let partitions = match destination.most_rows() {
             Some(rows) => Partitions::for_rows(rows).count(),
             None => LISTED_PARTITIONS,
         };
-        match (source, destination) {
-            (List::Inventory { list: source, .. }, List::Inventory { list: destination, .. })
+        match (source.as_slice(), &destination) {
+            ([List::Inventory { list: source, .. }], List::Inventory { list: destination, .. })
                 if partitions == 1
                     && source.files.len() + destination.files.len() <= FILES_AT_ONCE
                     && source.bytes() + destination.bytes() <= BYTES_AT_ONCE =>
             {
+                let (source, destination) = (source.clone(), destination.clone());
                 Self { slices: vec![SliceContent::Comparison { source, destination }], partitions: 0 }
             }
-            (source, destination) => {
-                let mut slices = source.slices(Side::Source, MOST_SLICES / 2);
+            _ => {
+                let mut slices = slices_of(source, MOST_SLICES / 2);
                 slices.extend(destination.slices(Side::Destination, MOST_SLICES / 2));
                 Self { slices, partitions }
             }
@@ -362,7 +380,20 @@ pub async fn run(
 ) -> Result<Output, Error> {
     let trigger = Trigger::decode(&input.input)?;
     let by_event = matches!(trigger, Trigger::InventoryArrived { .. });
+    let named = match &trigger {
+        Trigger::Request(request) => request.source.buckets.is_some(),
+        Trigger::InventoryArrived { .. } => false,
+    };
     let transfer = Transfer::resolve(trigger, deployment, input.execution)?;
+    if by_event && transfer.source.buckets.iter().any(|bucket| !deployment.source_buckets.contains(bucket)) {
+        return Ok(Output {
+            status: Status::Foreign,
+            transfer,
+            wait_seconds: 0,
+            forbidden: None,
+            absent_since: None,
+        });
+    }
     if let Some(owner) = other_owner(&transfer, work).await? {
         return if by_event {
             Ok(Output {
@@ -398,7 +429,10 @@ pub async fn run(
             output = Output { status: Status::Absent, wait_seconds, absent_since: Some(since), ..output };
         }
         Looks::Whole { source, destination } => {
-            output.transfer.versions = source.has_versions();
+            output.transfer.versions = source.iter().any(List::has_versions);
+            if output.transfer.objects.inventories().next().is_some() {
+                keep_listed(&mut output.transfer.source.buckets, &source, named)?;
+            }
             let work_of = Work::of(source, destination);
             output.transfer.partitions = work_of.partitions;
             write_work(&output.transfer, work_of, work).await?;
@@ -407,9 +441,23 @@ pub async fn run(
     Ok(output)
 }
 
-/// Both lists, or why one of them is not there.
+/// A source bucket without a report is none of the transfer's, unless the request names it.
+fn keep_listed(buckets: &mut Vec<BucketName>, reports: &[List], named: bool) -> Result<(), Error> {
+    let listed = |bucket: &BucketName| {
+        reports.iter().any(|report| matches!(report, List::Inventory { of, .. } if of == bucket))
+    };
+    match buckets.iter().find(|bucket| named && !listed(bucket)) {
+        Some(bucket) => Err(Error::NoReport { bucket: bucket.clone() }),
+        None => {
+            buckets.retain(listed);
+            Ok(())
+        }
+    }
+}
+
+/// All lists, or why one of them is not there.
 enum Looks {
-    Whole { source: List, destination: Option<List> },
+    Whole { source: Vec<List>, destination: Option<List> },
     Absent { missing: String, minutes: u32 },
     Forbidden { at: Option<ObjectAt>, error: AwsError },
 }
@@ -419,20 +467,33 @@ async fn look_at_lists(
     role: &impl ReadObjects,
     work: &impl ReadObjects,
 ) -> Result<Looks, Error> {
-    let source = match &transfer.objects {
-        ObjectSource::Inventory(source) => look_at_inventory(source, &transfer.source.bucket, role).await?,
-        ObjectSource::Csv(source) => look_at_csv(source, transfer, role).await?,
-        ObjectSource::Listing(source) => {
-            look_at_listing(&transfer.source.bucket, &source.prefix, role).await?
+    let buckets = &transfer.source.buckets;
+    let mut looks = Vec::new();
+    match &transfer.objects {
+        ObjectSource::Inventory(source) => looks.push(look_at_inventory(source, buckets, role).await?),
+        ObjectSource::Inventories(sources) => {
+            for source in sources {
+                looks.push(look_at_inventory(source, buckets, role).await?);
+            }
         }
-    };
-    let source = match source {
-        Look::Whole(list) => list,
-        Look::Absent { missing, minutes } => return Ok(Looks::Absent { missing, minutes }),
-        Look::Forbidden { at, error } => return Ok(Looks::Forbidden { at, error }),
-    };
+        ObjectSource::Csv(source) => looks.push(look_at_csv(source, transfer, role).await?),
+        ObjectSource::Listing(source) => {
+            for bucket in buckets {
+                looks.push(look_at_listing(bucket, &source.prefix, role).await?);
+            }
+        }
+    }
+    let mut source: Vec<List> = Vec::new();
+    for look in looks {
+        match look {
+            Look::Whole(list) => source.push(list),
+            Look::Absent { missing, minutes } => return Ok(Looks::Absent { missing, minutes }),
+            Look::Forbidden { at, error } => return Ok(Looks::Forbidden { at, error }),
+        }
+    }
+    one_of_each(&transfer.objects, &source)?;
     for column in Selector::new(&transfer.select).needs() {
-        if !source.tells(*column) {
+        if !source.iter().all(|list| list.tells(*column)) {
             return Err(Error::Untold(Untold(*column)));
         }
     }
@@ -442,9 +503,9 @@ async fn look_at_lists(
     let Destination { bucket, .. } = &transfer.destination;
     let destination = match comparison.inventory {
         Some(inventory) if inventory.bucket == transfer.work_bucket => {
-            look_at_inventory(inventory, bucket, work).await?
+            look_at_inventory(inventory, std::slice::from_ref(bucket), work).await?
         }
-        Some(inventory) => look_at_inventory(inventory, bucket, role).await?,
+        Some(inventory) => look_at_inventory(inventory, std::slice::from_ref(bucket), role).await?,
         None => look_at_listing(bucket, &transfer.destination.folder(), work).await?,
     };
     match destination {
@@ -456,6 +517,20 @@ async fn look_at_lists(
         }
         Look::Forbidden { at, error } => Ok(Looks::Forbidden { at, error }),
     }
+}
+
+/// Two reports of one bucket would have its objects copied twice.
+fn one_of_each(objects: &ObjectSource, lists: &[List]) -> Result<(), Error> {
+    let mut seen: Vec<(&BucketName, String)> = Vec::new();
+    for ((_, report), list) in objects.inventories().zip(lists) {
+        let List::Inventory { of, .. } = list else { continue };
+        let at = ObjectAt::new(&report.bucket, report.manifest_key.clone()).to_string();
+        if let Some((_, other)) = seen.iter().find(|(bucket, _)| *bucket == of) {
+            return Err(Error::TwoReports { at, other: other.clone(), bucket: of.clone() });
+        }
+        seen.push((of, at));
+    }
+    Ok(())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -486,7 +561,7 @@ async fn other_owner(
 
 async fn look_at_inventory(
     source: &InventorySource,
-    listed: &BucketName,
+    listed: &[BucketName],
     role: &impl ReadObjects,
 ) -> Result<Look, Error> {
     let at = ObjectAt::new(&source.bucket, source.manifest_key.clone());
@@ -505,12 +580,9 @@ async fn look_at_inventory(
         }
     }
     let manifest = InventoryManifest::read(&source.manifest_key, &read[0], &read[1])?;
-    if manifest.source_bucket != *listed {
-        return Err(Error::WrongBucket {
-            at: at.to_string(),
-            found: manifest.source_bucket,
-            expected: listed.clone(),
-        });
+    if !listed.contains(&manifest.source_bucket) {
+        let expected = listed.iter().map(BucketName::as_str).collect::<Vec<_>>().join(", ");
+        return Err(Error::WrongBucket { at: at.to_string(), found: manifest.source_bucket, expected });
     }
     let columns = Schema::read(manifest.file_format, &manifest.file_schema)?;
     let Some(bucket) = manifest.data_bucket() else {
@@ -538,8 +610,9 @@ async fn look_at_inventory(
             Err(error) => return Err(Error::Aws { doing: format!("look at {at}"), error }),
         }
     }
-    let InventoryManifest { file_format: format, file_schema: schema, files, .. } = manifest;
-    Ok(Look::Whole(List::Inventory { columns, list: DataFiles { bucket, format, schema, files } }))
+    let InventoryManifest { source_bucket: of, file_format: format, file_schema: schema, files, .. } =
+        manifest;
+    Ok(Look::Whole(List::Inventory { of, columns, list: DataFiles { bucket, format, schema, files } }))
 }
 
 fn checksum_key(manifest: &ObjectKey) -> Result<ObjectKey, InvalidRequest> {
@@ -572,13 +645,12 @@ async fn look_at_csv(
     transfer: &Transfer,
     role: &impl ReadObjects,
 ) -> Result<Look, Error> {
-    let bucket = &transfer.source.bucket;
-    // The objects are looked up next, and what may not be looked up can't be routed.
-    match role.list(bucket, "", None).await {
-        Ok(_) => {}
-        Err(error @ AwsError::Forbidden(_)) => return Ok(Look::Forbidden { at: None, error }),
-        Err(AwsError::NotFound(_)) => return Err(Error::NotFound { what: format!("bucket {bucket}") }),
-        Err(error) => return Err(Error::Aws { doing: format!("list bucket {bucket}"), error }),
+    for bucket in &transfer.source.buckets {
+        // The objects are looked up next, and what may not be looked up can't be routed.
+        match look_at_listing(bucket, "", role).await? {
+            Look::Whole(_) => {}
+            forbidden => return Ok(forbidden),
+        }
     }
     let at = ObjectAt::new(&source.bucket, source.key.clone());
     let aws = |doing: &str, error| match error {
@@ -598,19 +670,19 @@ async fn look_at_csv(
         Err(error) => return aws("read", error),
     };
     let invalid = |problem| Error::InvalidCsv { at: at.to_string(), problem };
-    let mut manifest = CsvManifest::new(transfer.source.bucket.clone());
+    let mut manifest = CsvManifest::new(transfer.source.buckets.clone());
     while let Some(chunk) =
         body.chunk().await.map_err(|error| Error::Aws { doing: format!("read {at}"), error })?
     {
-        manifest.push(&chunk, &mut |_| {}).map_err(invalid)?;
+        manifest.push(&chunk, &mut |_, _| {}).map_err(invalid)?;
     }
-    let versions = manifest.finish(&mut |_| {}).map_err(invalid)?;
+    let versions = manifest.finish(&mut |_, _| {}).map_err(invalid)?;
     Ok(Look::Whole(List::Csv { versions, etag: facts.etag }))
 }
 
 async fn look_at_listing(bucket: &BucketName, prefix: &str, store: &impl ReadObjects) -> Result<Look, Error> {
     match store.list(bucket, prefix, None).await {
-        Ok(_) => Ok(Look::Whole(List::Listing)),
+        Ok(_) => Ok(Look::Whole(List::Listing { of: bucket.clone() })),
         Err(error @ AwsError::Forbidden(_)) => Ok(Look::Forbidden { at: None, error }),
         Err(AwsError::NotFound(_)) => Err(Error::NotFound { what: format!("bucket {bucket}") }),
         Err(error) => Err(Error::Aws { doing: format!("list bucket {bucket}"), error }),

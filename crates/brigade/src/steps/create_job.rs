@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::id::JobId;
 use crate::layout::Layout;
-use crate::plan::{JobKind, ManifestLocation, PlanSummary};
+use crate::plan::{JobKind, ManifestLocation, PlanSummary, PlannedJob};
 use crate::ports::{
     AwsError, CopyJob, JobStatus, Jobs, ObjectAt, Order, ReadObjects, WriteObjects, read_whole,
 };
@@ -94,8 +94,8 @@ pub async fn run(
     work: &(impl ReadObjects + WriteObjects),
 ) -> Result<Output, Error> {
     let Input { transfer, plan, kind } = &input;
-    let manifests = plan.jobs(*kind);
-    let first = manifests.iter().map(|(_, _, turn)| *turn).min().ok_or(Error::EmptyManifest)?;
+    let planned = plan.jobs(*kind);
+    let first = planned.iter().map(|job| job.turn).min().ok_or(Error::EmptyManifest)?;
     let layout = Layout::of(&transfer.name);
     let note = match kind {
         JobKind::Copy => layout.jobs(),
@@ -105,9 +105,9 @@ pub async fn run(
     let noted = match noted_jobs(&at, work).await? {
         Some(noted) => noted,
         None => {
-            let mut created = Vec::with_capacity(manifests.len());
-            for (manifest, _, turn) in &manifests {
-                created.push(Job { id: create(transfer, manifest, jobs).await?, created: now, turn: *turn });
+            let mut created = Vec::with_capacity(planned.len());
+            for job in &planned {
+                created.push(Job { id: create(transfer, job, jobs).await?, created: now, turn: job.turn });
             }
             let bytes = serde_json::to_vec(&created).unwrap_or_default();
             work.write(&at, bytes, "application/json")
@@ -116,8 +116,8 @@ pub async fn run(
             created
         }
     };
-    for (job, (_, planned, _)) in noted.iter().zip(&manifests) {
-        await_prepared(&job.id, *planned, jobs).await?;
+    for (job, planned) in noted.iter().zip(&planned) {
+        await_prepared(&job.id, planned.tasks, jobs).await?;
     }
     let due = noted.iter().filter(|job| job.turn == first).cloned().collect();
     Ok(Output { jobs: noted, due })
@@ -133,10 +133,11 @@ async fn noted_jobs(at: &ObjectAt, work: &impl ReadObjects) -> Result<Option<Vec
     }
 }
 
-async fn create(transfer: &Transfer, manifest: &ManifestLocation, jobs: &impl Jobs) -> Result<JobId, Error> {
+async fn create(transfer: &Transfer, planned: &PlannedJob<'_>, jobs: &impl Jobs) -> Result<JobId, Error> {
+    let PlannedJob { manifest, source, .. } = *planned;
     let token = client_request_token(transfer, manifest);
     let report_prefix = Layout::of(&transfer.name).reports();
-    let job = CopyJob { transfer, manifest, token: &token, report_prefix: &report_prefix };
+    let job = CopyJob { transfer, manifest, source, token: &token, report_prefix: &report_prefix };
     jobs.create(&job).await.map_err(|error| Error::Aws { doing: "create the job".to_owned(), error })
 }
 

@@ -13,14 +13,14 @@ use crate::id::{BucketName, ObjectKey, VersionId};
 use crate::inventory::InventoryFile;
 use crate::layout::Layout;
 use crate::manifest::{Compression, PartWriter, copy_manifest};
-use crate::plan::{Canary, ManifestLocation, Plan, PlanHash, PlanSummary, PlannedManifest};
+use crate::plan::{Canary, CanaryManifest, ManifestLocation, Plan, PlanHash, PlanSummary, PlannedManifest};
 use crate::ports::{AwsError, ObjectAt, PageObject, ReadObjects, WriteObjects};
 use crate::request::Split;
-use crate::route::{Turn, Way};
+use crate::route::{SourceObject, Turn, Way};
 use crate::steps::check_inventory::{Slice, SliceContent};
 use crate::steps::generate_manifest::LegTally;
 use crate::steps::read_json;
-use crate::tally::{Count, Part, Tally};
+use crate::tally::{Count, Part, Sampled, Tally};
 use crate::transfer::Transfer;
 
 /// Manifests, and so jobs, that a transfer may have: they are told one after another in one
@@ -200,7 +200,7 @@ async fn write_manifest(
     Ok(ManifestLocation { bucket: at.bucket, key: at.key, etag })
 }
 
-/// The canary's manifest, of objects that the workers sampled; none if there is to be none.
+/// The canary's manifests, of objects that the workers sampled; none if there is to be none.
 async fn write_canary(
     transfer: &Transfer,
     tally: &Tally,
@@ -208,20 +208,28 @@ async fn write_canary(
 ) -> Result<Option<Canary>, Error> {
     let layout = Layout::of(&transfer.name);
     let most = Canary::most(transfer.canary, tally.way(Way::Copy).objects);
-    let mut rows = PartWriter::new(Compression::Gzip);
-    let mut objects = 0;
-    for object in tally.sample.spread(most) {
-        let version = object.version.as_ref().map_or("null", VersionId::as_str);
-        rows.push(&transfer.source.bucket, object.key.as_str(), transfer.versions.then_some(version));
-        objects += 1;
+    let mut buckets: BTreeMap<&BucketName, Vec<&SourceObject>> = BTreeMap::new();
+    for Sampled { bucket, object } in tally.sample.spread(most) {
+        buckets.entry(bucket).or_default().push(object);
     }
-    let Some(part) = rows.finish() else { return Ok(None) };
-    let listed = part.listed(layout.canary_part());
-    let at = ObjectAt::new(&transfer.work_bucket, layout.canary_part());
-    write(&at, part.bytes, "application/gzip", work).await?;
-    let keys = layout.canary_manifest();
-    let manifest = write_manifest(transfer, &transfer.source.bucket, keys, vec![listed], work).await?;
-    Ok(Some(Canary { manifest, objects }))
+    let mut manifests = Vec::new();
+    for (number, (source, objects)) in (0..).zip(buckets) {
+        let mut rows = PartWriter::new(Compression::Gzip);
+        for object in objects {
+            let version = object.version.as_ref().map_or("null", VersionId::as_str);
+            rows.push(source, object.key.as_str(), transfer.versions.then_some(version));
+        }
+        let Some(part) = rows.finish() else { continue };
+        let listed = part.listed(layout.canary_part(number));
+        let at = ObjectAt::new(&transfer.work_bucket, layout.canary_part(number));
+        let objects = part.rows;
+        write(&at, part.bytes, "application/gzip", work).await?;
+        let keys = layout.canary_manifest(number);
+        let location = write_manifest(transfer, source, keys, vec![listed], work).await?;
+        manifests.push(CanaryManifest { source: source.clone(), objects, location });
+    }
+    let objects = manifests.iter().map(|manifest| manifest.objects).sum();
+    Ok((objects > 0).then_some(Canary { manifests, objects }))
 }
 
 /// The sum of every slice's legs, each once, up to its last.

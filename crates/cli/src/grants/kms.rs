@@ -192,7 +192,7 @@ mod tests {
         let need = SourceAccess {
             role: wanted().grantee,
             account: key.account(),
-            bucket: "photos".parse().expect("a bucket"),
+            buckets: vec!["photos".parse().expect("a bucket")],
             region: key.region(),
             prefix: String::new(),
             keys: vec![key.clone()],

@@ -17,13 +17,13 @@ pub struct Need {
     /// The batch role, which is let in: the destination stack's output BatchRoleArn.
     #[arg(long, value_name = "ARN")]
     pub role: RoleArn,
-    /// The account that owns the source bucket.
+    /// The account that owns the source buckets.
     #[arg(long, value_name = "ID")]
     pub account: AccountId,
-    /// The source bucket.
-    #[arg(long, value_name = "NAME")]
-    pub bucket: BucketName,
-    /// Its Region.
+    /// A source bucket; may be repeated.
+    #[arg(long = "bucket", value_name = "NAME", required = true, value_delimiter = ',')]
+    pub buckets: Vec<BucketName>,
+    /// Their Region.
     #[arg(long, value_name = "REGION")]
     pub region: Region,
     /// Only keys that begin with this are read.
@@ -53,7 +53,7 @@ pub struct Need {
     /// The KMS key that they are encrypted with.
     #[arg(long, value_name = "ARN", requires = "lists")]
     pub lists_key: Option<KmsKeyArn>,
-    /// S3 delivers inventories of the source bucket there.
+    /// S3 delivers inventories of the source buckets there.
     #[arg(long, requires = "lists")]
     pub inventory: bool,
     /// When the statements end: a time such as 2027-01-31T18:00:00Z, or a span from now such as 30d.
@@ -102,7 +102,7 @@ impl From<&Need> for SourceAccess {
         Self {
             role: need.role.clone(),
             account: need.account.clone(),
-            bucket: need.bucket.clone(),
+            buckets: need.buckets.clone(),
             region: need.region.clone(),
             prefix: need.prefix.clone(),
             keys: need.keys.clone(),
@@ -186,7 +186,7 @@ mod tests {
         let names = (
             id("arn:aws:iam::[0-9]{12}:role/(team/)?[a-zA-Z0-9+=,.@_-]{1,12}"),
             id("[0-9]{12}"),
-            bucket(),
+            prop::collection::vec(bucket(), 1..4),
             id("(us|eu|ap)-(east|southwest)-[1-9]"),
         );
         let expires = (0_i64..=4_102_444_800_000)
@@ -199,11 +199,14 @@ mod tests {
             prop::option::of(expires),
         );
         (names, rest).prop_map(
-            |((role, account, bucket, region), (prefix, keys, [versions, tags, restore], lists, expires))| {
+            |(
+                (role, account, buckets, region),
+                (prefix, keys, [versions, tags, restore], lists, expires),
+            )| {
                 SourceAccess {
                     role,
                     account,
-                    bucket,
+                    buckets,
                     region,
                     prefix,
                     keys,

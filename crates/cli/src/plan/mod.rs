@@ -295,13 +295,20 @@ fn request(options: &Options, report: &Reports, listed: &Listed) -> Result<Value
         let problem = "objects: names no inventory; leave objects out, the report is given by --inventory";
         return Err(Usage(problem.to_owned()).into());
     }
-    let named = request.get("source").and_then(|source| source.get("bucket")).and_then(Value::as_str);
-    if let (Some(named), Some(source)) = (named, &listed.source)
-        && named != source.as_str()
-    {
-        let problem =
-            format!("source.bucket: is {named}, but the report lists {source}; name the right report");
-        return Err(Usage(problem).into());
+    if let (Some(source), Some(listed)) = (request.get_mut("source"), &listed.source) {
+        let named = source.get("buckets").and_then(Value::as_array);
+        if let Some(named) = named
+            && !named.iter().any(|bucket| bucket.as_str() == Some(listed.as_str()))
+        {
+            let problem = format!(
+                "source.buckets: does not name {listed}, which the report lists; name the right report"
+            );
+            return Err(Usage(problem).into());
+        }
+        // The report is one bucket's; a plan of several takes a run for each.
+        if let Some(source) = source.as_object_mut().filter(|source| source.contains_key("buckets")) {
+            source.insert("buckets".to_owned(), json!([listed]));
+        }
     }
     let at = report.source.manifest();
     request.insert(
@@ -360,7 +367,7 @@ async fn deployment(options: &Options, report: &Reports, listed: Listed) -> Resu
         account: account.clone(),
         region: options.destination_region.clone().unwrap_or_else(|| source_region.clone()),
         source_account: source_account.unwrap_or(account),
-        source_bucket: listed.source.or(listed.held_by).unwrap_or_else(|| held_by.clone()),
+        source_buckets: vec![listed.source.or(listed.held_by).unwrap_or_else(|| held_by.clone())],
         source_region,
         destination_bucket: match destination_bucket.or(destination_listed) {
             Some(bucket) => bucket,

@@ -43,10 +43,10 @@ pub(super) fn tell(plan: &Plan, kept: Option<&Path>, terminal: Terminal) {
     let tally = &plan.tally;
     let copy = tally.way(Way::Copy);
     terminal.heading(&format!(
-        "Copy {}, {} from s3://{}",
+        "Copy {}, {} from {}",
         objects(copy.objects),
         copy.size(),
-        plan.source.bucket
+        plan.source.places()
     ));
     let heading = |first: &str, rest: &[&str]| {
         (first.to_owned(), rest.iter().map(ToString::to_string).collect::<Vec<String>>())

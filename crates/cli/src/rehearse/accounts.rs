@@ -94,6 +94,8 @@ impl Account {
 #[derive(Clone, Debug)]
 pub(super) struct Estate {
     pub(super) source_bucket: String,
+    /// Source buckets beside that one.
+    pub(super) other_sources: Vec<String>,
     pub(super) source_keys: [String; 2],
     pub(super) manifest_bucket: String,
     pub(super) destination_bucket: String,
@@ -102,11 +104,21 @@ pub(super) struct Estate {
 }
 
 impl Estate {
+    /// Every source bucket.
+    pub(super) fn sources(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.source_bucket).chain(&self.other_sources)
+    }
+
+    /// What an object is called below the copies' folder: where there are several source buckets,
+    /// each has a folder of its name.
+    pub(super) fn name(&self, bucket: &str, key: &str) -> String {
+        if self.other_sources.is_empty() { key.to_owned() } else { format!("{bucket}/{key}") }
+    }
     /// The template's parameters.
     pub(super) fn parameters(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
             ("SourceAccountId", SOURCE.to_owned()),
-            ("SourceBucket", self.source_bucket.clone()),
+            ("SourceBuckets", self.sources().cloned().collect::<Vec<_>>().join(",")),
             ("SourceRegion", REGION.to_owned()),
             ("SourceKmsKeyArns", self.source_keys.join(",")),
             ("ManifestBucket", self.manifest_bucket.clone()),

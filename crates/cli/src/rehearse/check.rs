@@ -26,7 +26,7 @@ const OBJECTS_IN_FLIGHT: usize = 8;
 /// What the check found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Check {
-    /// Current objects in the source bucket.
+    /// Current objects in the source buckets.
     pub objects: u64,
     /// Of those, the ones that arrived.
     pub arrived: u64,
@@ -47,7 +47,7 @@ pub(super) struct Claims<'a> {
     pub(super) expected_jobs: usize,
     /// Objects that the retry manifest's transfer planned to copy, if there was one.
     pub(super) retry: Option<u64>,
-    /// The keys in the canary's manifest; none without a canary.
+    /// The objects in the canary's manifests; none without a canary.
     pub(super) canary: &'a BTreeSet<String>,
     /// The most objects that the canary was to have, if one was asked for.
     pub(super) canary_asked: Option<u32>,
@@ -90,23 +90,26 @@ impl Check {
     /// Compares every object, then the result with what the transfer says.
     pub(super) async fn run(sides: Sides<'_>, claims: Claims<'_>, progress: &Progress) -> Result<Self> {
         let Sides { source, destination, estate, .. } = sides;
-        let originals: Vec<Version> = versions(source, &estate.source_bucket)
-            .await?
-            .into_iter()
-            .filter(Version::is_current_object)
-            .collect();
+        let mut originals: Vec<(&str, Version)> = Vec::new();
+        for bucket in estate.sources() {
+            let listed = versions(source, bucket).await?.into_iter().filter(Version::is_current_object);
+            originals.extend(listed.map(|version| (bucket.as_str(), version)));
+        }
         let mut copies: BTreeMap<String, Vec<Version>> = BTreeMap::new();
         for version in versions(destination, &estate.destination_bucket).await? {
             copies.entry(version.key.clone()).or_default().push(version);
         }
         let mut check = Self { objects: originals.len() as u64, ..Self::default() };
         let missing = check.sort_out(sides, &claims, &originals, &mut copies);
-        let arrived: Vec<&Version> =
-            originals.iter().filter(|original| !missing.contains(&original.key)).collect();
+        let arrived: Vec<(&str, &str)> = originals
+            .iter()
+            .map(|(bucket, original)| (*bucket, original.key.as_str()))
+            .filter(|(bucket, key)| !missing.contains(&estate.name(bucket, key)))
+            .collect();
         check.arrived = arrived.len() as u64;
         let differences: Vec<Vec<String>> = stream::iter(&arrived)
-            .map(|original| async move {
-                let differences = differences(sides, &original.key).await;
+            .map(|(bucket, key)| async move {
+                let differences = differences(sides, bucket, key).await;
                 progress.advance();
                 differences
             })
@@ -117,7 +120,7 @@ impl Check {
         check.problems.extend(differences.into_iter().flatten());
         check.no_unfinished_upload(destination, &estate.destination_bucket).await?;
         check.judge(&claims, &missing);
-        check.judge_retry_manifest(destination, &claims, &missing).await?;
+        check.judge_retry_manifest(sides, &claims, &missing).await?;
         Ok(check)
     }
 
@@ -126,25 +129,25 @@ impl Check {
         &mut self,
         sides: Sides<'_>,
         claims: &Claims<'_>,
-        originals: &[Version],
+        originals: &[(&str, Version)],
         copies: &mut BTreeMap<String, Vec<Version>>,
     ) -> BTreeSet<String> {
         let mut missing = BTreeSet::new();
-        for original in originals {
-            let Some(found) = copies.remove(&sides.copy_of(&original.key)) else {
-                missing.insert(original.key.clone());
+        for (bucket, original) in originals {
+            let name = sides.estate.name(bucket, &original.key);
+            let Some(found) = copies.remove(&sides.copy_of(&name)) else {
+                missing.insert(name);
                 continue;
             };
-            let expected = claims.versions_of(&original.key);
+            let expected = claims.versions_of(&name);
             if found.len() != expected || !found.iter().any(Version::is_current_object) {
                 self.problems.push(format!(
-                    "{:?} has {} versions at the destination, not {expected} with a current one",
-                    original.key,
+                    "{name:?} has {} versions at the destination, not {expected} with a current one",
                     found.len()
                 ));
             }
-            if !claims.tried(&original.key) {
-                self.problems.push(format!("{:?} arrived although it was never tried", original.key));
+            if !claims.tried(&name) {
+                self.problems.push(format!("{name:?} arrived although it was never tried"));
             }
         }
         for (key, versions) in copies {
@@ -237,13 +240,13 @@ impl Check {
     /// The failures in the retry manifest are exactly the objects that are missing.
     async fn judge_retry_manifest(
         &mut self,
-        account: &Account,
+        sides: Sides<'_>,
         claims: &Claims<'_>,
         missing: &BTreeSet<String>,
     ) -> Result<()> {
         let Some(report) = claims.report else { return Ok(()) };
         let listed = match &report.retry_manifest {
-            Some(address) => retry_manifest(account, address).await?,
+            Some(address) => retry_manifest(sides.destination, sides.estate, address).await?,
             None => BTreeSet::new(),
         };
         let expected: BTreeSet<String> = missing.iter().filter(|key| claims.tried(key)).cloned().collect();
@@ -260,49 +263,55 @@ impl Check {
 }
 
 impl Sides<'_> {
-    fn copy_of(&self, key: &str) -> String {
-        format!("{}/{key}", self.prefix)
+    fn copy_of(&self, name: &str) -> String {
+        format!("{}/{name}", self.prefix)
     }
 }
 
-async fn retry_manifest(account: &Account, address: &str) -> Result<BTreeSet<String>> {
+async fn retry_manifest(account: &Account, estate: &Estate, address: &str) -> Result<BTreeSet<String>> {
     let (bucket, at) = address
         .strip_prefix("s3://")
         .and_then(|address| address.split_once('/'))
         .with_context(|| format!("{address} is no s3:// address"))?;
     let bytes = account.read(bucket, at).await?;
-    keys(&bytes[..], address)
+    names(estate, &bytes[..], address)
 }
 
-/// The keys in an inventory-shaped manifest.
-pub(super) async fn manifest(account: &Account, at: &ManifestLocation) -> Result<BTreeSet<String>> {
+/// The objects in an inventory-shaped manifest.
+pub(super) async fn manifest(
+    account: &Account,
+    estate: &Estate,
+    at: &ManifestLocation,
+) -> Result<BTreeSet<String>> {
     let bytes = account.read(at.bucket.as_str(), at.key.as_str()).await?;
     let listed: Value = serde_json::from_slice(&bytes).with_context(|| format!("{} is no JSON", at.key))?;
     let mut found = BTreeSet::new();
     for file in listed["files"].as_array().into_iter().flatten() {
         let key = file["key"].as_str().with_context(|| format!("{} lists a file without a key", at.key))?;
         let part = account.read(at.bucket.as_str(), key).await?;
-        found.append(&mut keys(MultiGzDecoder::new(&part[..]), key)?);
+        found.append(&mut names(estate, MultiGzDecoder::new(&part[..]), key)?);
     }
     Ok(found)
 }
 
-/// The keys in the second column.
-fn keys(text: impl Read, address: &str) -> Result<BTreeSet<String>> {
+/// The objects that rows name, of a bucket and a key.
+fn names(estate: &Estate, text: impl Read, address: &str) -> Result<BTreeSet<String>> {
     let mut rows = csv::ReaderBuilder::new().has_headers(false).from_reader(text);
     rows.records()
         .map(|row| {
             let row = row.with_context(|| format!("failed to read {address}"))?;
             let cell = row.get(1).with_context(|| format!("{address} has a row without a key"))?;
-            Ok(key::decode(cell).with_context(|| format!("failed to read {address}"))?.to_string())
+            let key = key::decode(cell).with_context(|| format!("failed to read {address}"))?;
+            Ok(estate.name(row.get(0).unwrap_or_default(), key.as_str()))
         })
         .collect()
 }
 
 /// How a copy differs from its original.
-async fn differences(sides: Sides<'_>, key: &str) -> Result<Vec<String>> {
-    let original = Seen::get(sides.source, &sides.estate.source_bucket, key).await?;
-    let copy = Seen::get(sides.destination, &sides.estate.destination_bucket, &sides.copy_of(key)).await?;
+async fn differences(sides: Sides<'_>, bucket: &str, key: &str) -> Result<Vec<String>> {
+    let original = Seen::get(sides.source, bucket, key).await?;
+    let at = sides.copy_of(&sides.estate.name(bucket, key));
+    let copy = Seen::get(sides.destination, &sides.estate.destination_bucket, &at).await?;
     let mut found = Vec::new();
     let mut differ = |what: &str, differs: bool| {
         if differs {

@@ -71,7 +71,8 @@ pub(super) async fn companion(account: &Account, estate: &Estate, template: &Pat
         .with_context(|| format!("failed to read {}", template.display()))?;
     let client = Client::new(&account.config);
     let role = format!("arn:aws:iam::{DESTINATION}:role/{STACK}-batch");
-    let given = [("SourceBucket", estate.source_bucket.clone()), ("BatchRoleArn", role)];
+    let given =
+        [("SourceBuckets", estate.sources().cloned().collect::<Vec<_>>().join(",")), ("BatchRoleArn", role)];
     client
         .create_stack()
         .stack_name(COMPANION)

@@ -174,8 +174,9 @@ fn data_file(rows: &[[String; 18]]) -> Result<Vec<u8>> {
     Ok(gzip.finish()?)
 }
 
-/// The policy by which a bucket lets S3 deliver the reports on another.
-pub(super) fn delivery_policy(source_bucket: &str, source_account: &str, bucket: &str) -> Value {
+/// The policy by which a bucket lets S3 deliver the reports on others.
+pub(super) fn delivery_policy(source_buckets: &[&String], source_account: &str, bucket: &str) -> Value {
+    let sources: Vec<String> = source_buckets.iter().map(|bucket| format!("arn:aws:s3:::{bucket}")).collect();
     json!({
         "Version": "2012-10-17",
         "Statement": [{
@@ -185,7 +186,7 @@ pub(super) fn delivery_policy(source_bucket: &str, source_account: &str, bucket:
             "Action": "s3:PutObject",
             "Resource": format!("arn:aws:s3:::{bucket}/*"),
             "Condition": {
-                "ArnLike": { "aws:SourceArn": format!("arn:aws:s3:::{source_bucket}") },
+                "ArnLike": { "aws:SourceArn": sources },
                 "StringEquals": {
                     "aws:SourceAccount": source_account,
                     "s3:x-amz-acl": "bucket-owner-full-control",

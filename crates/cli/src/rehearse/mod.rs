@@ -51,6 +51,7 @@ use emulator::Emulator;
 use follow::{Happening, Transfer};
 use mailbox::{Letter, Mailbox};
 use package::Template;
+use specimens::{LONGEST_KEY, Surroundings};
 use start::Scene;
 use workshop::Workshop;
 
@@ -82,6 +83,9 @@ pub struct Options {
     /// How many objects to copy.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub objects: u32,
+    /// How many source buckets hold them, in equal shares and under equal keys.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3))]
+    pub buckets: u32,
     /// Where the list of objects comes from.
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
@@ -112,6 +116,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             objects: 1000,
+            buckets: 1,
             source: Source::Inventory,
             fault: 0.0,
             reject: false,
@@ -130,10 +135,18 @@ impl Options {
     /// # Errors
     /// Which options contradict each other, and why.
     pub fn check(&self) -> Result<(), &'static str> {
-        if self.source == Source::InventoryAtSource && (self.no_grant || self.canary.is_some()) {
+        if self.source == Source::InventoryAtSource
+            && (self.no_grant || self.canary.is_some() || self.buckets > 1)
+        {
             return Err(
-                "--no-grant and --canary take a request; --source inventory-at-source begins by an event",
+                "--no-grant, --canary and --buckets take a request; --source inventory-at-source begins by an event",
             );
+        }
+        if self.duplicate_event && self.buckets > 1 {
+            return Err("--duplicate-event takes one bucket: an event is of one bucket's report");
+        }
+        if !self.objects.is_multiple_of(self.buckets) {
+            return Err("--objects must be a multiple of --buckets: each bucket holds as many");
         }
         if self.duplicate_event && matches!(self.source, Source::Csv | Source::Listing) {
             return Err("--duplicate-event needs --source inventory: a request comes from a person, once");
@@ -303,6 +316,9 @@ impl Stage {
         story.step(&format!("Account {DESTINATION} deploys template.yaml"));
         let mut estate = Estate {
             source_bucket: "photos-of-the-source".to_owned(),
+            other_sources: (1..options.buckets)
+                .map(|number| format!("films-{number}-of-the-source"))
+                .collect(),
             source_keys: [
                 source.create_key("the source bucket").await?,
                 source.create_key("some of the source's objects").await?,
@@ -391,9 +407,10 @@ impl Stage {
             ending: &ending,
             report: report.as_ref(),
             jobs: &jobs,
-            expected_jobs: usize::from(gate.plan.is_some())
-                + usize::from(retry.is_some())
-                + usize::from(options.canary.is_some()),
+            expected_jobs: usize::try_from(options.buckets)?
+                * (usize::from(gate.plan.is_some())
+                    + usize::from(retry.is_some())
+                    + usize::from(options.canary.is_some())),
             retry,
             canary: &canary,
             canary_asked: options.canary,
@@ -420,9 +437,17 @@ impl Stage {
 
     async fn fill(&self, options: &Options, terminal: Terminal) -> Result<()> {
         let progress = terminal.progress("objects put", u64::from(options.objects));
-        let count = usize::try_from(options.objects)?;
+        let count = usize::try_from(options.objects / options.buckets)?;
         let prefix = options.source.prefix(&self.estate);
-        let surroundings = specimens::fill(&self.source, &self.estate, count, &prefix, &progress).await?;
+        let folder = self.estate.sources().map(|bucket| self.estate.name(bucket, "").len()).max();
+        let room = LONGEST_KEY - prefix.len() - 1 - folder.unwrap_or_default();
+        let mut surroundings = Surroundings::default();
+        for bucket in self.estate.sources() {
+            let estate = Estate { source_bucket: bucket.clone(), ..self.estate.clone() };
+            let filled = specimens::fill(&self.source, &estate, count, room, &progress).await?;
+            surroundings.noncurrent += filled.noncurrent;
+            surroundings.deleted += filled.deleted;
+        }
         progress.done();
         terminal.say(&format!(
             "Beside them {} older versions and {} delete markers; two KMS keys, tags, metadata, odd names",
@@ -546,10 +571,11 @@ impl Stage {
             None => return Ok(BTreeSet::new()),
         };
         let plan: Plan = serde_json::from_slice(&plan).context("plan.json is no plan")?;
-        match plan.canary {
-            Some(canary) => check::manifest(&self.destination, &canary.manifest).await,
-            None => Ok(BTreeSet::new()),
+        let mut keys = BTreeSet::new();
+        for manifest in plan.canary.iter().flat_map(|canary| &canary.manifests) {
+            keys.append(&mut check::manifest(&self.destination, &self.estate, &manifest.location).await?);
         }
+        Ok(keys)
     }
 
     /// How to look around.
@@ -601,7 +627,8 @@ fn run_directory(parent: &Path) -> Result<PathBuf> {
 async fn make_buckets(source: &Account, destination: &Account, estate: &Estate) -> Result<()> {
     let bucket = &estate.manifest_bucket;
     source.create_bucket(bucket).await?;
-    let policy = inventory::delivery_policy(&estate.source_bucket, SOURCE, bucket);
+    let sources: Vec<&String> = estate.sources().collect();
+    let policy = inventory::delivery_policy(&sources, SOURCE, bucket);
     let put = source.s3.put_bucket_policy().bucket(bucket).policy(policy.to_string()).send().await;
     put.with_context(|| format!("failed to put the policy of {bucket}"))?;
     let bucket = &estate.destination_bucket;

@@ -14,7 +14,7 @@ use crate::terminal::Progress;
 
 const PUTS_IN_FLIGHT: usize = 8;
 /// The longest key S3 takes, in bytes.
-const LONGEST_KEY: usize = 1024;
+pub(super) const LONGEST_KEY: usize = 1024;
 
 /// Names that somebody's encoding got wrong once.
 const ODD_NAMES: [&str; 40] = [
@@ -80,7 +80,7 @@ struct Specimen {
 }
 
 /// What the bucket holds beside its current objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Surroundings {
     /// Versions that are no longer current.
     pub(super) noncurrent: usize,
@@ -88,19 +88,19 @@ pub(super) struct Surroundings {
     pub(super) deleted: usize,
 }
 
-/// Makes the source bucket: versioned, encrypted by default, with `count` current objects. The
-/// longest key is as long as it can be below the copies' `prefix`.
+/// Makes the source bucket: versioned, encrypted by default, with `count` current objects, the
+/// longest key of `longest` bytes.
 pub(super) async fn fill(
     account: &Account,
     estate: &Estate,
     count: usize,
-    prefix: &str,
+    longest: usize,
     progress: &Progress,
 ) -> Result<Surroundings> {
     let bucket = &estate.source_bucket;
     account.create_bucket(bucket).await?;
     encrypt_by_default(account, bucket, &estate.source_keys[0]).await?;
-    let specimens = specimens(count, LONGEST_KEY - prefix.len() - 1);
+    let specimens = specimens(count, longest);
     let (unversioned, versioned) = specimens.split_at(count / 50);
     let older: Vec<Specimen> = versioned.iter().step_by(20).cloned().map(earlier).collect();
     let deleted: Vec<Specimen> = (0..=count / 100).map(deleted).collect();

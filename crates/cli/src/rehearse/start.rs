@@ -29,7 +29,7 @@ pub enum Source {
     InventoryAtSource,
     /// A CSV manifest with versions in a bucket of the source account; a request names it.
     Csv,
-    /// A listing of the source bucket; a request asks for it.
+    /// A listing of every source bucket; a request asks for it.
     Listing,
 }
 
@@ -55,15 +55,23 @@ pub(super) struct Scene<'a> {
 /// Makes the list of objects and lets the transfer begin.
 pub(super) async fn begin(scene: Scene<'_>, options: &Options, terminal: Terminal) -> Result<()> {
     match options.source {
-        Source::Inventory if options.no_grant || options.canary.is_some() => {
+        Source::Inventory if options.no_grant || options.canary.is_some() || options.buckets > 1 => {
             // An event can't say how long to wait for permissions or how large a canary is to be, a
             // request can; so this report goes where nothing listens.
             let bucket = scene.estate.manifest_bucket.as_str();
-            let delivery = inventory(scene, bucket, "inventory");
-            let report = delivery.write(scene.source).await?;
-            delivery.complete(scene.source, &report).await?;
-            terminal.say(&format!("Inventory report at s3://{bucket}/{}", report.manifest));
-            let objects = json!({ "inventory": { "bucket": bucket, "manifestKey": report.manifest } });
+            let mut reports = Vec::new();
+            for source in scene.estate.sources() {
+                let delivery =
+                    Delivery { source_bucket: source.clone(), ..inventory(scene, bucket, "inventory") };
+                let report = delivery.write(scene.source).await?;
+                delivery.complete(scene.source, &report).await?;
+                terminal.say(&format!("Inventory report at s3://{bucket}/{}", report.manifest));
+                reports.push(json!({ "bucket": bucket, "manifestKey": report.manifest }));
+            }
+            let objects = match reports.as_slice() {
+                [report] => json!({ "inventory": report }),
+                reports => json!({ "inventories": reports }),
+            };
             request(scene, options, objects, terminal).await
         }
         Source::Inventory => {
@@ -151,13 +159,15 @@ async fn configure_inventory(scene: Scene<'_>, bucket: &str, owner: &str) -> Res
 }
 
 async fn csv_manifest(scene: Scene<'_>) -> Result<(Vec<u8>, usize)> {
-    let bucket = &scene.estate.source_bucket;
-    let listed = versions(scene.source, bucket).await?;
-    let rows: Vec<String> = listed
-        .iter()
-        .filter(|version| version.is_current_object())
-        .map(|version| format!("{bucket},{},{}\n", form_encoded(&version.key), version.id))
-        .collect();
+    let mut rows: Vec<String> = Vec::new();
+    for bucket in scene.estate.sources() {
+        let listed = versions(scene.source, bucket).await?;
+        let current = listed.iter().filter(|version| version.is_current_object());
+        rows.extend(current.map(|version| {
+            let key = form_encoded(&version.key);
+            format!("{bucket},{key},{}\n", version.id)
+        }));
+    }
     Ok((rows.concat().into_bytes(), rows.len()))
 }
 

@@ -2,6 +2,7 @@
 
 use futures_util::{StreamExt, stream};
 
+use crate::id::BucketName;
 use crate::listed::{Listed, Modified};
 use crate::manifest::CsvManifest;
 use crate::ports::{AwsError, Body, ObjectAt, ReadObjects, WriteObjects};
@@ -32,39 +33,39 @@ pub(super) async fn read<W: WriteObjects>(
         AwsError::Conflict(_) => Error::Changed { at: at.to_string() },
         error => refused(error),
     })?;
-    let mut manifest = CsvManifest::new(transfer.source.bucket.clone());
+    let mut manifest = CsvManifest::new(transfer.source.buckets.clone());
     let mut rows = 0;
     let mut objects = Vec::new();
-    let mut from = |object, objects: &mut Vec<SourceObject>| {
+    let mut from = |bucket: &BucketName, object, objects: &mut Vec<(BucketName, SourceObject)>| {
         rows += 1;
         if rows > cursor.rows {
-            objects.push(object);
+            objects.push((bucket.clone(), object));
         }
         rows
     };
     let mut done = cursor.rows;
     while let Some(chunk) = body.chunk().await.map_err(refused)? {
-        manifest.push(&chunk, &mut |object| done = from(object, &mut objects).max(done)).map_err(invalid)?;
+        let mut each = |bucket: &BucketName, object| done = from(bucket, object, &mut objects).max(done);
+        manifest.push(&chunk, &mut each).map_err(invalid)?;
         look_up(&mut objects, role, sink).await?;
         if done > cursor.rows && !has_time() {
             return Ok(Some(Cursor { leg: cursor.leg + 1, listing: None, rows: done }));
         }
     }
-    manifest.finish(&mut |object| done = from(object, &mut objects).max(done)).map_err(invalid)?;
+    let mut each = |bucket: &BucketName, object| done = from(bucket, object, &mut objects).max(done);
+    manifest.finish(&mut each).map_err(invalid)?;
     look_up(&mut objects, role, sink).await?;
     Ok(None)
 }
 
 async fn look_up<W: WriteObjects>(
-    objects: &mut Vec<SourceObject>,
+    objects: &mut Vec<(BucketName, SourceObject)>,
     role: &impl ReadObjects,
     sink: &mut Sink<'_, W>,
 ) -> Result<(), Error> {
-    let bucket = sink.leg.transfer.source.bucket.clone();
     let mut looked_up = stream::iter(std::mem::take(objects))
-        .map(|object| {
-            let at =
-                ObjectAt { bucket: bucket.clone(), key: object.key.clone(), version: object.version.clone() };
+        .map(|(bucket, object)| {
+            let at = ObjectAt { bucket, key: object.key.clone(), version: object.version.clone() };
             async move { (role.head(&at).await, at, object) }
         })
         .buffered(HEADS_IN_FLIGHT);
@@ -81,16 +82,16 @@ async fn look_up<W: WriteObjects>(
                 sink.take(&Listed {
                     modified: facts.modified.map(|time| Modified::Millis(time.as_millisecond())),
                     etag: Some(&facts.etag),
-                    ..object.listed(bucket.as_str())
+                    ..object.listed(at.bucket.as_str())
                 })?;
             }
             Err(AwsError::NotFound(_)) => {
-                sink.leg.take(&object.listed(bucket.as_str()), Route::Skip(SkipReason::Missing))?;
+                sink.leg.take(&object.listed(at.bucket.as_str()), Route::Skip(SkipReason::Missing))?;
             }
             // Whether the job may read it is for the permission gate, and its own report, to say. So
             // is what a HEAD refuses without a word: SSE-C, or a version id that S3 never gave.
             Err(AwsError::Forbidden(_) | AwsError::Refused(_)) => {
-                sink.take(&object.listed(bucket.as_str()))?;
+                sink.take(&object.listed(at.bucket.as_str()))?;
             }
             Err(error) => return Err(Error::Aws { doing: format!("look at {at}"), error }),
         }

@@ -108,10 +108,8 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
         let at = match self.open.iter().position(fits) {
             Some(at) => at,
             None => {
-                let bucket = row
-                    .bucket
-                    .parse()
-                    .map_err(|_| Error::foreign(row, self.transfer.source.bucket.as_str()))?;
+                let bucket =
+                    row.bucket.parse().map_err(|_| Error::foreign(row, &self.transfer.source.names()))?;
                 self.open.push(OpenPart {
                     bucket,
                     way,

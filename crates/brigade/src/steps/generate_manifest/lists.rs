@@ -97,8 +97,9 @@ async fn next(at: &ObjectAt, body: &mut impl Body) -> Result<Option<Vec<u8>>, Er
     body.chunk().await.map_err(|error| Error::Aws { doing: format!("read {at}"), error })
 }
 
-/// Lists the source bucket, as far as time allows.
+/// Lists a source bucket, as far as time allows.
 pub(super) async fn list_source<W: WriteObjects>(
+    bucket: &BucketName,
     cursor: &Cursor,
     role: &impl ReadObjects,
     has_time: impl Fn() -> bool,
@@ -107,9 +108,9 @@ pub(super) async fn list_source<W: WriteObjects>(
     let transfer = sink.leg.transfer;
     let prefix = match &transfer.objects {
         ObjectSource::Listing(listing) => listing.prefix.as_str(),
-        ObjectSource::Inventory(_) | ObjectSource::Csv(_) => "",
+        ObjectSource::Inventory(_) | ObjectSource::Inventories(_) | ObjectSource::Csv(_) => "",
     };
-    list(&transfer.source.bucket, prefix, cursor, role, has_time, sink).await
+    list(bucket, prefix, cursor, role, has_time, sink).await
 }
 
 /// Lists what the destination holds below its folder, as far as time allows.

@@ -162,10 +162,10 @@ pub async fn run(
             lists::read(list, role, scratch, &mut sink).await?;
             None
         }
-        SliceContent::Listing { side: Side::Source } => {
-            lists::list_source(cursor, role, has_time, &mut sink).await?
+        SliceContent::Listing { side: Side::Source, bucket } => {
+            lists::list_source(bucket, cursor, role, has_time, &mut sink).await?
         }
-        SliceContent::Listing { side: Side::Destination } => {
+        SliceContent::Listing { side: Side::Destination, .. } => {
             lists::list_destination(cursor, work, has_time, &mut sink).await?
         }
         SliceContent::Csv { etag } => csv::read(cursor, etag, role, has_time, &mut sink).await?,

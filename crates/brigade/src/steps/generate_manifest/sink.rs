@@ -11,6 +11,7 @@ use crate::steps::generate_manifest::Error;
 use crate::steps::generate_manifest::leg::Leg;
 use crate::steps::generate_manifest::waiting::Waiting;
 use crate::tally::List;
+use crate::transfer::Transfer;
 
 /// Takes the rows of a slice.
 pub(super) struct Sink<'a, W> {
@@ -72,8 +73,8 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
 
     fn take_source(&mut self, row: &Listed<'_>) -> Result<(), Error> {
         let transfer = self.leg.transfer;
-        if row.bucket != transfer.source.bucket.as_str() {
-            return Err(Error::foreign(row, transfer.source.bucket.as_str()));
+        if !transfer.source.has(row.bucket) {
+            return Err(Error::foreign(row, &transfer.source.names()));
         }
         match self.selector.verdict(row) {
             Verdict::Selected => {}
@@ -91,7 +92,7 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
                 // Where the destination's other objects are listed, one that the source holds is none of
                 // them, selected or not.
                 if self.lists_extra && row.latest && !row.delete_marker {
-                    transfer.destination.write_key(row.key, &mut self.destination_key);
+                    transfer.destination.write_key(row.bucket, row.key, &mut self.destination_key);
                     match &mut self.then {
                         Then::Route => {}
                         Then::Compare(snapshot, _) => {
@@ -110,12 +111,12 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
         match &mut self.then {
             Then::Route => self.leg.take_selected(row),
             Then::Compare(snapshot, waiting) => {
-                transfer.destination.write_key(row.key, &mut self.destination_key);
+                transfer.destination.write_key(row.bucket, row.key, &mut self.destination_key);
                 waiting.push(row, &self.destination_key, snapshot);
                 if waiting.is_full() { self.decide() } else { Ok(()) }
             }
             Then::Partition(writer) => {
-                transfer.destination.write_key(row.key, &mut self.destination_key);
+                transfer.destination.write_key(row.bucket, row.key, &mut self.destination_key);
                 push(writer, row, &self.destination_key)
             }
         }
@@ -125,8 +126,7 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
     fn decide(&mut self) -> Result<(), Error> {
         let Self { leg, then, .. } = self;
         let Then::Compare(snapshot, waiting) = then else { return Ok(()) };
-        let bucket = leg.transfer.source.bucket.as_str();
-        waiting.decide(bucket, snapshot, |row, decision| match decision {
+        waiting.decide(snapshot, |row, decision| match decision {
             Decision::Copy(_) => leg.take_selected(row),
             Decision::Unchanged => leg.take(row, Route::Unselected(Unselected::Unchanged)),
             Decision::Present => leg.take(row, Route::Unselected(Unselected::Present)),
@@ -149,15 +149,14 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
     /// the selection's keys would take.
     pub(super) fn note_extra(&mut self, row: &Listed<'_>) {
         let Some(snapshot) = self.snapshot() else { return };
-        let transfer = self.leg.transfer;
-        let listed = match &transfer.objects {
+        let Transfer { objects, source, destination, .. } = self.leg.transfer;
+        let listed = match objects {
             ObjectSource::Listing(listing) => listing.prefix.as_str(),
-            ObjectSource::Inventory(_) | ObjectSource::Csv(_) => "",
+            ObjectSource::Inventory(_) | ObjectSource::Inventories(_) | ObjectSource::Csv(_) => "",
         };
-        let taken = row
-            .key
-            .strip_prefix(transfer.destination.folder().as_str())
-            .is_some_and(|key| key.starts_with(listed) && self.selector.takes_key(key));
+        let taken = destination
+            .source_keys(row.key, source)
+            .any(|key| key.starts_with(listed) && self.selector.takes_key(key));
         if taken && row.latest && !row.delete_marker && snapshot.is_extra(row) {
             self.leg.note(List::Extra, row, "not at the source");
         }

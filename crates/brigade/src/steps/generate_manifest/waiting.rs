@@ -20,6 +20,7 @@ pub(super) struct Waiting {
 
 #[derive(Debug)]
 struct Row {
+    bucket: Range<usize>,
     key: Range<usize>,
     version: Option<Range<usize>>,
     storage_class: Option<Range<usize>>,
@@ -39,6 +40,7 @@ impl Waiting {
             start..self.text.len()
         };
         self.rows.push(Row {
+            bucket: keep(row.bucket),
             key: keep(row.key),
             version: row.version.map(&mut keep),
             storage_class: row.storage_class.map(&mut keep),
@@ -60,7 +62,6 @@ impl Waiting {
     /// The first error of `each`.
     pub(super) fn decide<E>(
         &mut self,
-        bucket: &str,
         snapshot: &mut Snapshot,
         mut each: impl FnMut(&Listed<'_>, Decision) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -74,7 +75,7 @@ impl Waiting {
                 storage_class: cell(&row.storage_class),
                 archived: row.archived,
                 encryption: cell(&row.encryption),
-                ..Listed::of(bucket, &self.text[row.key.clone()])
+                ..Listed::of(&self.text[row.bucket.clone()], &self.text[row.key.clone()])
             };
             each(&listed, *decision)?;
         }

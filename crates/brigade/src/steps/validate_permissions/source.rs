@@ -14,8 +14,9 @@ use crate::policy::Grant;
 use crate::policy::source::ListAccess;
 use crate::ports::{AwsError, AwsResult, InspectAccount, ObjectAt, ObjectFacts, Probe, ReadObjects};
 use crate::request::ObjectSource;
-use crate::route::SourceObject;
 use crate::steps::check_inventory::ListObject;
+use crate::tally::Sampled;
+use crate::transfer::Transfer;
 
 /// A transfer keeps the parameters that it began with.
 pub(super) const ANEW: &str = "start the transfer again under another name";
@@ -27,8 +28,13 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
     pub(super) async fn look_at_regions(&mut self) -> Result<(), Error> {
         let transfer = self.transfer;
         let (source, destination) = (&transfer.source, &transfer.destination);
-        let remedy = |region: &Region| format!("deploy the stack with SourceRegion={region}");
-        self.look_at_region(&source.bucket, &source.region, remedy).await?;
+        for bucket in &source.buckets {
+            let remedy = |region: &Region| {
+                let alone = if source.buckets.len() > 1 { ", and for the other buckets another" } else { "" };
+                format!("deploy the stack with SourceRegion={region}{alone}")
+            };
+            self.look_at_region(bucket, &source.region, remedy).await?;
+        }
         if let Some(list) = self.source.lists.clone() {
             let remedy = |_: &Region| {
                 format!(
@@ -91,42 +97,22 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         Ok(())
     }
 
-    /// The list of objects: the inventory or CSV, and the listing that tells missing from forbidden.
+    /// The list of objects: inventories or a CSV, and the listings that tell missing from forbidden.
     pub(super) async fn look_at_list(&mut self, forbidden: Option<&ListObject>) -> Result<(), Error> {
-        let bucket = &self.transfer.source.bucket;
-        if self.elsewhere.contains(bucket) {
-            return Ok(());
+        let Transfer { source, objects, .. } = self.transfer;
+        for bucket in
+            source.buckets.iter().filter(|bucket| !self.elsewhere.contains(bucket)).collect::<Vec<_>>()
+        {
+            self.look_at_listing(bucket).await?;
         }
-        let listed = self.role.list(bucket, &self.source.prefix, None).await;
-        if let Some(evidence) = refusal_of_bucket(listed, "list the source bucket", bucket)? {
-            match self.role.try_list_as_payer(bucket).await {
-                Ok(()) => {
-                    self.add_requester_pays(evidence);
-                    return Ok(());
-                }
-                Err(error @ AwsError::Transient(_)) => {
-                    return Err(Error::Aws { doing: "list the source bucket as a payer".to_owned(), error });
-                }
-                Err(_) => {}
-            }
-            let account = &self.transfer.source.account;
-            let problem = format!("the batch role may not list s3://{bucket} in account {account}");
-            let refused = Refused::s3("s3:ListBucket", bucket.arn(), account);
-            let grant = self.source.source_bucket();
-            let kind = FindingKind::SourceUnlistable;
-            if self.add_refusal(kind, problem, evidence, refused, grant).await {
-                self.expect_keys();
-            }
-        }
-        let manifest = match &self.transfer.objects {
-            ObjectSource::Inventory(inventory) => {
-                Some(ObjectAt::new(&inventory.bucket, inventory.manifest_key.clone()))
-            }
-            ObjectSource::Csv(csv) => Some(ObjectAt::new(&csv.bucket, csv.key.clone())),
-            ObjectSource::Listing(_) => None,
+        let reports = objects.inventories().map(|(_, report)| (&report.bucket, &report.manifest_key));
+        let csv = match objects {
+            ObjectSource::Csv(csv) => Some((&csv.bucket, &csv.key)),
+            ObjectSource::Inventory(_) | ObjectSource::Inventories(_) | ObjectSource::Listing(_) => None,
         };
+        let manifests = reports.chain(csv).map(|(bucket, key)| ObjectAt::new(bucket, key.clone()));
         let forbidden = forbidden.map(|part| ObjectAt::new(&part.bucket, part.key.clone()));
-        let parts = manifest.into_iter().chain(forbidden);
+        let parts = manifests.chain(forbidden);
         for part in parts.filter(|part| !self.elsewhere.contains(&part.bucket)).collect::<Vec<_>>() {
             if let Some(evidence) = refusal(self.role.try_read(&part).await, "read the list of objects")? {
                 self.add_unreadable_list(&part, evidence).await?;
@@ -135,8 +121,33 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         Ok(())
     }
 
-    fn add_requester_pays(&mut self, evidence: String) {
-        let (bucket, account) = (&self.transfer.source.bucket, &self.transfer.source.account);
+    async fn look_at_listing(&mut self, bucket: &BucketName) -> Result<(), Error> {
+        let listed = self.role.list(bucket, &self.source.prefix, None).await;
+        let refused = refusal_of_bucket(listed, &format!("list bucket {bucket}"), bucket)?;
+        let Some(evidence) = refused else { return Ok(()) };
+        match self.role.try_list_as_payer(bucket).await {
+            Ok(()) => {
+                self.add_requester_pays(bucket, evidence);
+                return Ok(());
+            }
+            Err(error @ AwsError::Transient(_)) => {
+                return Err(Error::Aws { doing: format!("list bucket {bucket} as a payer"), error });
+            }
+            Err(_) => {}
+        }
+        let account = &self.transfer.source.account;
+        let problem = format!("the batch role may not list s3://{bucket} in account {account}");
+        let refused = Refused::s3("s3:ListBucket", bucket.arn(), account);
+        let grant = self.source.source_bucket(bucket);
+        let kind = FindingKind::SourceUnlistable;
+        if self.add_refusal(kind, problem, evidence, refused, grant).await {
+            self.expect_keys();
+        }
+        Ok(())
+    }
+
+    fn add_requester_pays(&mut self, bucket: &BucketName, evidence: String) {
+        let account = &self.transfer.source.account;
         let problem = format!("s3://{bucket} makes requesters pay; a copy that does not offer to is refused");
         let remedy = format!("account {account} pays for the time of the transfer");
         let command = format!(
@@ -168,18 +179,18 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
 
     /// The objects of the plan's sample: read, decrypt, tags.
     pub(super) async fn look_at_objects(&mut self, plan: &Plan) -> Result<(), Error> {
-        if self.elsewhere.contains(&self.transfer.source.bucket) {
-            return Ok(());
-        }
-        let probes: Vec<Seen> = stream::iter(plan.tally.sample.objects())
-            .map(|object| self.probe(object))
-            .buffered(PROBES_IN_FLIGHT)
-            .collect()
-            .await;
-        let some_were_read = probes.iter().any(|probe| probe.read.is_ok());
+        let sampled = plan.tally.sample.objects().into_iter();
+        let probes: Vec<Seen> =
+            stream::iter(sampled.filter(|sampled| !self.elsewhere.contains(&sampled.bucket)))
+                .map(|sampled| self.probe(sampled))
+                .buffered(PROBES_IN_FLIGHT)
+                .collect()
+                .await;
+        let read: BTreeSet<BucketName> =
+            probes.iter().filter(|probe| probe.read.is_ok()).map(|probe| probe.at.bucket.clone()).collect();
         self.look_at_keys(&probes);
         for seen in probes {
-            self.look_at_read(&seen, some_were_read).await?;
+            self.look_at_read(&seen, read.contains(&seen.at.bucket)).await?;
             let Seen { at, tags, .. } = seen;
             let Some(evidence) = refusal(tags, "read an object's tags")? else { continue };
             let problem = format!(
@@ -190,7 +201,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
                 if at.version.is_some() { "s3:GetObjectVersionTagging" } else { "s3:GetObjectTagging" };
             let refused =
                 Refused::s3(action, format!("{}/{}", at.bucket.arn(), at.key), &self.transfer.source.account);
-            let grant = self.source.source_bucket();
+            let grant = self.source.source_bucket(&at.bucket);
             self.add_refusal(FindingKind::TagsUnreadable, problem, evidence, refused, grant).await;
         }
         Ok(())
@@ -246,7 +257,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let account = &self.transfer.source.account;
         let action = if at.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
         let refused = Refused::s3(action, format!("{}/{}", at.bucket.arn(), at.key), account);
-        let grant = self.source.source_bucket();
+        let grant = self.source.source_bucket(&at.bucket);
         let problem = if some_were_read {
             format!(
                 "the batch role may not read {at}, though it may read others; what a third account wrote before ACLs were disabled stays that account's"
@@ -277,10 +288,10 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         self.findings.add(Finding { proven: false, grant: Some(grant), ..finding });
     }
 
-    async fn probe(&self, object: &SourceObject) -> Seen {
+    async fn probe(&self, Sampled { bucket, object }: &Sampled) -> Seen {
         let role = self.role;
         let at = ObjectAt {
-            bucket: self.transfer.source.bucket.clone(),
+            bucket: bucket.clone(),
             key: object.key.clone(),
             version: object.version.clone().filter(|_| self.transfer.versions),
         };

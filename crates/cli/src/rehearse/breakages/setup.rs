@@ -323,7 +323,7 @@ fn batch_role_name(stage: &Stage) -> &str {
 
 /// What the source bucket's policy needs to say.
 pub(super) fn source_need(stage: &Stage) -> Result<Grant> {
-    Ok(needed(stage)?.source_bucket())
+    Ok(needed(stage)?.source_bucket(&stage.estate.source_bucket.parse()?))
 }
 
 fn needed(stage: &Stage) -> Result<SourceAccess> {
@@ -331,7 +331,7 @@ fn needed(stage: &Stage) -> Result<SourceAccess> {
     Ok(SourceAccess {
         role: stage.stack.batch_role.parse()?,
         account: SOURCE.parse()?,
-        bucket: stage.estate.source_bucket.parse()?,
+        buckets: vec![stage.estate.source_bucket.parse()?],
         region: REGION.parse()?,
         prefix: String::new(),
         keys: keys?,
