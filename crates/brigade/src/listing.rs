@@ -20,7 +20,7 @@ use futures_util::stream::FuturesUnordered;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ports::{Page, PageObject};
+use crate::ports::{AwsError, Page, PageObject};
 
 mod names;
 
@@ -52,6 +52,8 @@ const GUESSES: usize = 3;
 const GAP: f64 = 2.0;
 /// How many times as full one end of a range may be as the other, to guess what is between.
 const ALIKE: f64 = 4.0;
+/// Answers in a row that say that more follows, without a key of it, before a range is given up.
+const IDLE: u32 = 5;
 /// Pages are cut a little short of whole, or a few keys would need one more request.
 const SHORT: f64 = 0.96;
 
@@ -107,6 +109,24 @@ pub struct Request {
     pub after: Option<String>,
 }
 
+/// A range that can't be listed on: each page begins after a key, and answers bring no other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "S3 said {IDLE} times that keys follow {}, and answered none of them; a page that more follow must \
+     hold a key. Begin again later, or use an inventory",
+    .after.as_deref().map_or_else(|| "the first".to_owned(), |key| format!("{key:?}"))
+)]
+pub struct Stuck {
+    /// The key that the pages were to begin after.
+    pub after: Option<String>,
+}
+
+impl From<Stuck> for AwsError {
+    fn from(stuck: Stuck) -> Self {
+        Self::Transient(format!("ListObjectsV2: {stuck}"))
+    }
+}
+
 /// A listing of the keys below a prefix, in as many ranges as are worth it.
 #[derive(Debug)]
 pub struct Shards {
@@ -132,6 +152,8 @@ struct Range {
     beyond: Option<Sample>,
     /// Whether keys were found in it.
     answered: bool,
+    /// Answers without a key since the last with one.
+    idle: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +193,7 @@ impl Shards {
                 sample: None,
                 beyond: None,
                 answered: false,
+                idle: 0,
             });
         }
         shards
@@ -203,9 +226,19 @@ impl Shards {
 
     /// Takes an answer: the keys of a page, in their order, and whether more follow. Says how many
     /// of them, from the first, are to be handed on; the others belong to another range.
-    pub fn answer<K: AsRef<str>>(&mut self, range: RangeId, keys: &[K], more: bool) -> usize {
-        let Some(at) = self.ranges.iter().position(|other| other.id == range) else { return 0 };
+    ///
+    /// # Errors
+    /// When the range got no further in so many answers that it would be asked for without end.
+    pub fn answer<K: AsRef<str>>(&mut self, range: RangeId, keys: &[K], more: bool) -> Result<usize, Stuck> {
+        let Some(at) = self.ranges.iter().position(|other| other.id == range) else { return Ok(0) };
         self.answers += 1;
+        let asked = &mut self.ranges[at];
+        if more && keys.last().is_none_or(|last| Some(last.as_ref()) <= asked.keys.after.as_deref()) {
+            asked.idle += 1;
+            asked.state = State::Waiting;
+            return if asked.idle < IDLE { Ok(0) } else { Err(Stuck { after: asked.keys.after.clone() }) };
+        }
+        asked.idle = 0;
         if more {
             // A full page tells the size of pages.
             self.page = if self.answers == 1 { keys.len() } else { self.page.max(keys.len()) }.max(1);
@@ -225,7 +258,7 @@ impl Shards {
             let grown = json_bytes(last).saturating_sub(json_bytes(self.ranges[at].keys.after.as_deref()));
             if grown > 0 && self.json_bytes() + grown > CURSOR_BYTES {
                 self.ranges[at].state = State::Parked;
-                return 0;
+                return Ok(0);
             }
             let range = &mut self.ranges[at];
             range.state = State::Waiting;
@@ -248,7 +281,7 @@ impl Shards {
             self.unpark();
         }
         self.handed_on += ours;
-        ours
+        Ok(ours)
     }
 
     /// Where a range turned out empty, the one before it may be too.
@@ -356,6 +389,7 @@ impl Shards {
                 sample: range.sample.clone(),
                 beyond: range.beyond.clone(),
                 answered: false,
+                idle: 0,
             };
             // The cut of a stretch that surely has keys is as good as a page seen there.
             if !view.trusted {
@@ -448,6 +482,7 @@ impl<L, F, E> Lister<L, F>
 where
     L: Fn(Option<String>) -> F,
     F: Future<Output = Result<Page, E>>,
+    E: From<Stuck>,
 {
     /// Lists by `list`, which answers the page of keys after the one it is given.
     pub fn new(shards: Shards, list: L) -> Self {
@@ -458,7 +493,7 @@ where
     /// another request and those in flight were answered.
     ///
     /// # Errors
-    /// Whatever `list` answers. Its range is asked for again only by a listing resumed.
+    /// Whatever `list` answers, and [`Stuck`]. Its range is asked for again only by a listing resumed.
     pub async fn next_page(&mut self, has_time: impl Fn() -> bool) -> Result<Option<Vec<PageObject>>, E> {
         loop {
             while has_time()
@@ -470,7 +505,7 @@ where
             let Some((range, page)) = self.in_flight.next().await else { return Ok(None) };
             let Page { mut objects, more } = page?;
             let keys: Vec<&str> = objects.iter().map(|listed| listed.object.key.as_str()).collect();
-            let ours = self.shards.answer(range, &keys, more);
+            let ours = self.shards.answer(range, &keys, more)?;
             objects.truncate(ours);
             if !objects.is_empty() {
                 return Ok(Some(objects));

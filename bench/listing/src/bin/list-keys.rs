@@ -4,11 +4,12 @@ use std::io::Write as _;
 
 use anyhow::Context;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_s3::types::EncodingType;
+use aws_sdk_s3::types::{EncodingType, Object};
+use brigade::key;
 use brigade::listing::{IN_FLIGHT, Lister, Shards};
-use brigade::ports::Page;
-use brigade::route::SourceObject;
-use percent_encoding::percent_decode_str;
+use brigade::ports::{Page, PageObject};
+use brigade::route::{SourceObject, StorageClass};
+use jiff::Timestamp;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -35,15 +36,7 @@ async fn main() -> anyhow::Result<()> {
             let listed = request.send().await?;
             let mut objects = Vec::with_capacity(listed.contents().len());
             for object in listed.contents() {
-                let key = percent_decode_str(object.key().unwrap_or_default()).decode_utf8()?;
-                objects.push(SourceObject {
-                    key: key.parse()?,
-                    version: None,
-                    size: object.size().and_then(|size| size.try_into().ok()),
-                    storage_class: None,
-                    archived: false,
-                    encryption: None,
-                });
+                objects.push(listed_object(object)?);
             }
             anyhow::Ok(Page { objects, more: listed.is_truncated().unwrap_or(false) })
         }
@@ -52,8 +45,29 @@ async fn main() -> anyhow::Result<()> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     while let Some(objects) = lister.next_page(|| true).await? {
         for object in objects {
-            writeln!(out, "{}", object.key)?;
+            writeln!(out, "{}", object.object.key)?;
         }
     }
     Ok(out.flush()?)
+}
+
+/// The object as the function reads it.
+fn listed_object(listed: &Object) -> anyhow::Result<PageObject> {
+    let storage_class = StorageClass::new(listed.storage_class().map_or("STANDARD", |class| class.as_str()));
+    let modified = listed.last_modified().map(|time| {
+        let nanoseconds = i32::try_from(time.subsec_nanos())?;
+        anyhow::Ok(Timestamp::new(time.secs(), nanoseconds)?)
+    });
+    Ok(PageObject {
+        object: SourceObject {
+            key: key::decode(listed.key().unwrap_or_default())?,
+            version: None,
+            size: listed.size().and_then(|size| size.try_into().ok()),
+            archived: storage_class.is_archive(),
+            storage_class: Some(storage_class),
+            encryption: None,
+        },
+        modified: modified.transpose()?,
+        etag: listed.e_tag().map(|etag| etag.trim_matches('"').to_owned()),
+    })
 }

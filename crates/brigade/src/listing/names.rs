@@ -280,7 +280,14 @@ impl Scale {
         steps.zip(&self.weights).map(|(steps, weight)| steps.max(0.0) * weight).sum()
     }
 
-    /// The name so far from another, exact to the precision asked for.
+    /// What one step of the last position is worth: names lie no closer.
+    #[cfg(test)]
+    pub(super) fn step(&self) -> f64 {
+        self.weights.last().copied().unwrap_or(1.0)
+    }
+
+    /// The name so far from another or just before that: short of it by less than the precision asked
+    /// for, or than one step of the last position where that is more.
     pub(super) fn advance(&self, from: &str, distance: f64, precision: f64) -> Option<String> {
         let mut left = distance;
         let mut digits = Vec::with_capacity(self.letters.len());
