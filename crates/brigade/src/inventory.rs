@@ -514,7 +514,7 @@ mod tests {
         match column {
             "Bucket" => "photos".to_owned(),
             // As S3 encodes it: a space becomes a plus.
-            "Key" => key::encode(&object.key).replace("%20", "+"),
+            "Key" => key::encode(object.key.as_str()).replace("%20", "+"),
             "VersionId" => object.version.as_ref().map_or("", VersionId::as_str).replace("null", ""),
             "IsLatest" => kept.latest.to_string(),
             "IsDeleteMarker" => kept.delete_marker.to_string(),
