@@ -45,7 +45,7 @@ pub struct Selection {
     /// Globs as `aws s3` takes them, such as `[{"exclude": "*"}, {"include": "*.jpg"}]`, at most
     /// 100: the last that matches a key decides, and a key that none matches is included. `*` is any
     /// text (a `/` too), `?` any one character, `[ab]` and `[a-f]` one of these, `[!ab]` any other;
-    /// case counts.
+    /// case counts. One that begins with `/` matches no key, as there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub filters: Vec<Filter>,

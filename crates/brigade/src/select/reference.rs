@@ -81,7 +81,8 @@ fn modified(selection: &Selection, row: &Listed<'_>) -> Option<bool> {
 
 fn included(selection: &Selection, key: &str) -> bool {
     let mut included = true;
-    for filter in &selection.filters {
+    // Absolute ones match nothing.
+    for filter in selection.filters.iter().filter(|filter| !filter.pattern().starts_with('/')) {
         match filter {
             Filter::Include(pattern) if Glob::new(pattern).matches(key) => included = true,
             Filter::Exclude(pattern) if Glob::new(pattern).matches(key) => included = false,

@@ -323,7 +323,10 @@ struct Filters {
 
 impl Filters {
     fn new(filters: &[Filter]) -> Self {
-        let globs = filters.iter().rev().map(|filter| match filter {
+        // The CLI joins a pattern to the folder's path, and an absolute path stays what it is: it is
+        // below no folder.
+        let relative = filters.iter().rev().filter(|filter| !filter.pattern().starts_with('/'));
+        let globs = relative.map(|filter| match filter {
             Filter::Include(pattern) => (Glob::new(pattern), true),
             Filter::Exclude(pattern) => (Glob::new(pattern), false),
         });
@@ -623,6 +626,15 @@ mod tests {
         let row = Listed::of("photos", "2026/a.jpg");
         assert_eq!(selector.verdict(&row), Verdict::Unselected(Unselected::Filter));
         assert_eq!(selector.below("2026/").verdict(&row), Verdict::Selected);
+    }
+
+    #[test]
+    fn a_filter_that_begins_with_a_slash_matches_nothing() {
+        let selector = Selector::new(&Selection {
+            filters: ["/*", "?b"].map(str::to_owned).map(Filter::Exclude).to_vec(),
+            ..Selection::default()
+        });
+        assert!(selector.takes_key("/a") && !selector.takes_key("/b"));
     }
 
     #[test]
