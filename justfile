@@ -14,6 +14,10 @@ test:
 oracle:
     cargo test --workspace --test oracle -- --nocapture
 
+# Ten minutes of odd files for each reader, or for one: just fuzz gzip 60; needs a C++ compiler.
+fuzz *options:
+    bash fuzz/run {{options}}
+
 # A whole transfer on this machine.
 rehearse *options:
     cargo run --release --bin brigade -- rehearse {{options}}

@@ -22,6 +22,9 @@ pub const LONGEST_ROW: usize = 1024 * 1024;
 /// Bytes of a chunk looked at together: no row found there may be too long.
 const PIECE: usize = 256 * 1024;
 
+/// Bytes of a byte order mark, which csv-core knows only as a whole.
+const BYTE_ORDER_MARK: usize = 3;
+
 /// One row, valid until the next. A row longer than [`LONGEST_ROW`] is handed on without cells.
 #[derive(Clone, Copy)]
 pub struct Row<'a> {
@@ -90,6 +93,8 @@ impl fmt::Debug for Row<'_> {
 /// Splits a stream of chunks into rows.
 #[derive(Debug)]
 pub struct Rows {
+    /// The first bytes, until there are enough to know a byte order mark by; then nothing.
+    begin: Option<Vec<u8>>,
     plain: Plain,
     /// Whether the row at hand is csv-core's: one that began in an earlier chunk, or the first,
     /// where a byte order mark may stand.
@@ -99,7 +104,8 @@ pub struct Rows {
 
 impl Default for Rows {
     fn default() -> Self {
-        Self { plain: Plain::default(), cut: true, ends: Vec::with_capacity(32) }
+        let begin = Some(Vec::with_capacity(BYTE_ORDER_MARK));
+        Self { begin, plain: Plain::default(), cut: true, ends: Vec::with_capacity(32) }
     }
 }
 
@@ -110,9 +116,28 @@ impl Rows {
     /// The first error of `each`.
     pub fn push<E>(
         &mut self,
-        chunk: &[u8],
+        mut chunk: &[u8],
         each: &mut impl FnMut(Row<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        if let Some(begin) = &mut self.begin {
+            let missing = (BYTE_ORDER_MARK - begin.len()).min(chunk.len());
+            begin.extend_from_slice(&chunk[..missing]);
+            chunk = &chunk[missing..];
+            if begin.len() < BYTE_ORDER_MARK {
+                return Ok(());
+            }
+            self.begin(each)?;
+        }
+        self.split(chunk, each)
+    }
+
+    /// Reads the first bytes.
+    fn begin<E>(&mut self, each: &mut impl FnMut(Row<'_>) -> Result<(), E>) -> Result<(), E> {
+        let begin = self.begin.take().unwrap_or_default();
+        self.split(&begin, each)
+    }
+
+    fn split<E>(&mut self, chunk: &[u8], each: &mut impl FnMut(Row<'_>) -> Result<(), E>) -> Result<(), E> {
         for mut piece in chunk.chunks(PIECE) {
             while !piece.is_empty() {
                 if !self.cut {
@@ -133,6 +158,7 @@ impl Rows {
     /// # Errors
     /// The first error of `each`.
     pub fn finish<E>(&mut self, each: &mut impl FnMut(Row<'_>) -> Result<(), E>) -> Result<(), E> {
+        self.begin(each)?;
         while self.plain.read(&[], each)?.1 {}
         Ok(())
     }
@@ -265,6 +291,7 @@ mod tests {
             2 => Just(b"\n".to_vec()),
             1 => Just(b"\r\n".to_vec()),
             1 => Just(b"\r".to_vec()),
+            1 => Just(b"\xef\xbb\xbf".to_vec()),
             4 => "\"[a-z,\n]{0,40}\"".prop_map(String::into_bytes),
             8 => "\"[a-z/]{0,20}\",\"[0-9]{0,9}\"\n".prop_map(String::into_bytes),
             1 => any::<Vec<u8>>(),
@@ -280,8 +307,6 @@ mod tests {
             text in texts(),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
         ) {
-            // csv-core looks for a byte order mark in the first chunk only.
-            prop_assume!(!text.starts_with(&[0xef]));
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
             cuts.extend([0, text.len()]);
             cuts.sort_unstable();
@@ -329,7 +354,13 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_is_no_part_of_the_first_cell() {
-        assert_eq!(rows_of(&[b"\xef\xbb\xbf\"a\",b\n"]), [["a", "b"]]);
+        let text = b"\xef\xbb\xbf\"a\",b\n";
+        for cut in 0..=text.len() {
+            assert_eq!(rows_of(&[&text[..cut], &text[cut..]]), [["a", "b"]], "cut at {cut}");
+        }
+        // Nor is it one where there is nothing behind it, or where it is not whole.
+        assert_eq!(rows_of(&[b"\xef", b"\xbb\xbf"]), Vec::<Vec<String>>::new());
+        assert_eq!(rows_with_lines(&[b"\xef", b"\xbb"]), [(vec![None], 1)]);
     }
 
     #[test]

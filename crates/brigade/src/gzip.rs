@@ -53,6 +53,8 @@ pub struct Inflate {
     /// Where the next text goes.
     at: usize,
     crc: Hasher,
+    /// Whether the member has no text so far.
+    empty: bool,
     /// The member's text so far, modulo 2³².
     length: u32,
     /// The last bytes that the decoder took.
@@ -163,6 +165,7 @@ impl Default for Inflate {
             text: vec![0; WINDOW + STEP],
             at: 0,
             crc: Hasher::new(),
+            empty: true,
             length: 0,
             taken: Vec::with_capacity(2 * (CHECKSUM + BEYOND)),
         }
@@ -187,7 +190,9 @@ impl Inflate {
     ) -> Result<(), E> {
         while !chunk.is_empty() {
             if self.state == State::Deflate {
-                let taken = self.inflate(chunk, each)?;
+                // Byte by byte it takes none beyond the end, which could not be told by zeros.
+                let next = if self.empty { &chunk[..1] } else { chunk };
+                let taken = self.inflate(next, each)?;
                 chunk = &chunk[taken..];
             } else {
                 self.frame(chunk[0])?;
@@ -242,7 +247,7 @@ impl Inflate {
         // bytes of another checksum.
         self.decoder.ignore_adler32();
         self.decoder.read(&[0x78, 0x01], &mut self.text, 0, false).map_err(|e| damaged(&e))?;
-        (self.at, self.length) = (0, 0);
+        (self.at, self.length, self.empty) = (0, 0, true);
         self.crc = Hasher::new();
         self.taken.clear();
         Ok(State::Deflate)
@@ -266,6 +271,7 @@ impl Inflate {
         // A gzip file states the length modulo 2³².
         self.length = self.length.wrapping_add(u32::try_from(made).unwrap_or(u32::MAX));
         if made > 0 {
+            self.empty = false;
             each(text)?;
         }
         let last = &chunk[taken.saturating_sub(CHECKSUM + BEYOND)..taken];
@@ -280,11 +286,12 @@ impl Inflate {
     }
 
     /// Checks a member's CRC-32. The decoder may have taken bytes beyond it: where it stands tells
-    /// how many. (Of a member without text all these bytes are zeros, and then there may seem to be
-    /// more of them than there are; what is left over passes for filling.)
+    /// how many. (So a damaged file can pass whose CRC-32 and length are right, but lie up to three
+    /// bytes off the compressed bytes' end.)
     fn end(&mut self) -> Result<(), InvalidGzip> {
         let expected = std::mem::take(&mut self.crc).finalize().to_le_bytes();
-        let mut ends = (0..=BEYOND).rev().filter_map(|beyond| self.taken.len().checked_sub(beyond));
+        let most = if self.empty { 0 } else { BEYOND };
+        let mut ends = (0..=most).rev().filter_map(|beyond| self.taken.len().checked_sub(beyond));
         let end = ends.find(|end| self.taken[..*end].ends_with(&expected)).ok_or(InvalidGzip::Checksum)?;
         self.state = State::Length { missing: 4, found: 0 };
         for byte in std::mem::take(&mut self.taken).drain(end..) {
@@ -398,6 +405,23 @@ mod tests {
         let packed = member(b"one,two\n", 6, GzBuilder::new().filename("inventory.csv"));
         for at in 0..packed.len() {
             assert_eq!(inflated(&[&packed[..at]]), Err(InvalidGzip::Truncated), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_member_without_text_must_be_whole_too() {
+        let packed = member(b"", 6, GzBuilder::new());
+        let filled = [&packed[..], &[0; 9]].concat();
+        for bytes in [&packed, &filled] {
+            assert_eq!(inflated(&[bytes]), Ok(vec![]));
+        }
+        for at in 0..packed.len() {
+            assert_eq!(inflated(&[&packed[..at]]), Err(InvalidGzip::Truncated), "cut at {at}");
+        }
+        for at in packed.len() - 8..packed.len() {
+            let mut damaged = filled.clone();
+            damaged[at] = 1;
+            assert_eq!(inflated(&[&damaged]), Err(InvalidGzip::Checksum), "damaged at {at}");
         }
     }
 

@@ -105,7 +105,13 @@ impl PartWriter {
         key::encode_into(key, &mut self.text);
         if let Some(version) = version {
             self.text.extend_from_slice(b"\",\"");
-            self.text.extend_from_slice(version.as_bytes());
+            // None that S3 gives has a quote, but nothing rules it out.
+            for part in version.split_inclusive('"') {
+                self.text.extend_from_slice(part.as_bytes());
+                if part.ends_with('"') {
+                    self.text.push(b'"');
+                }
+            }
         }
         self.text.extend_from_slice(b"\"\n");
         self.rows += 1;
@@ -263,9 +269,12 @@ impl CsvManifest {
                 return Err(InvalidCsv::ByteOrderMark);
             }
         }
-        self.lines.look(chunk)?;
-        let Self { buckets, columns, rows, .. } = self;
-        rows.push(chunk, &mut |row| read_row(buckets, columns, row, each))
+        let Self { buckets, columns, rows, lines, .. } = self;
+        // The rows before a blank line come first, so that the first rule broken is the one named.
+        let blank = lines.find(chunk);
+        let before = blank.map_or(chunk, |(at, _)| &chunk[..at]);
+        rows.push(before, &mut |row| read_row(buckets, columns, row, each))?;
+        blank.map_or(Ok(()), |(_, line)| Err(InvalidCsv::BlankLine { line }))
     }
 
     /// Hands on what is left; whether rows name versions.
@@ -350,16 +359,17 @@ impl Default for BlankLines {
 }
 
 impl BlankLines {
-    fn look(&mut self, chunk: &[u8]) -> Result<(), InvalidCsv> {
-        for byte in chunk {
+    /// Where the first blank line of a chunk ends, and its number.
+    fn find(&mut self, chunk: &[u8]) -> Option<(usize, u64)> {
+        for (at, byte) in chunk.iter().enumerate() {
             match byte {
-                b'\n' if self.bare => return Err(InvalidCsv::BlankLine { line: self.line }),
+                b'\n' if self.bare => return Some((at, self.line)),
                 b'\n' => (self.line, self.bare) = (self.line + 1, true),
                 b'\r' | b' ' | b'\t' => {}
                 _ => self.bare = false,
             }
         }
-        Ok(())
+        None
     }
 }
 
@@ -424,6 +434,32 @@ mod tests {
         .map(|text| read(text, 0).expect_err("refused").to_string())
         .collect();
         insta::assert_snapshot!(refused.join("\n"));
+    }
+
+    #[test]
+    fn the_first_rule_broken_is_named_wherever_a_manifest_is_cut() {
+        for (text, said) in [
+            (&b"photos,a\nphotos\n\nphotos,b\n"[..], "line 2 has 1 columns, line 1 has 2"),
+            (b"photos,a\n\nphotos\n", "line 2 is blank"),
+            (b"photos,a\nphotos,\"b\n\n\"\n", "line 3 is blank"),
+        ] {
+            for cut in 0..=text.len() {
+                let found = read(text, cut).expect_err("refused").to_string();
+                assert!(found.starts_with(said), "cut at {cut}: {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_with_a_quote_reads_back() {
+        let mut writer = PartWriter::new(Compression::None);
+        for version in ["v\"1", "\"", "null"] {
+            writer.push(&photos(), "a", Some(version));
+        }
+        let part = writer.finish().expect("rows");
+        let (objects, _) = read(&part.bytes, 0).expect("a manifest");
+        let versions = objects.iter().map(|object| object.version.as_ref().map(VersionId::as_str));
+        assert_eq!(versions.collect::<Vec<_>>(), [Some("v\"1"), Some("\""), Some("null")]);
     }
 
     proptest! {

@@ -29,7 +29,21 @@ pub fn schema_columns(format: Format, schema: &str) -> Result<Vec<String>, Inval
     .map_err(|problem| InvalidSchema { schema: schema.to_owned(), format, problem })
 }
 
+/// How deep groups may be nested: the parser below calls itself for each. S3 nests none.
+const DEEPEST: usize = 32;
+
 fn parquet(schema: &str) -> Result<Vec<String>, String> {
+    let mut depth = 0_usize;
+    for letter in schema.bytes() {
+        match letter {
+            b'{' => depth += 1,
+            b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return Err(format!("its groups are nested more than {DEEPEST} deep"));
+        }
+    }
     // The parser does not mind a message without its end.
     if !schema.trim_end().ends_with('}') {
         return Err("it should read message name { required binary key (UTF8); … }".to_owned());
@@ -82,6 +96,19 @@ mod tests {
         let schema =
             "struct<key:string,a:map<string,array<int>>,b:decimal(10,2),c:struct<x:int,y:int>,`d`:int>";
         assert_eq!(schema_columns(Format::Orc, schema).unwrap(), ["key", "a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn groups_are_nested_so_deep_and_no_deeper() {
+        let nested = |depth: usize| {
+            let groups = "optional group g { ".repeat(depth - 1);
+            format!("message m {{ {groups} required int32 i; {}", "}".repeat(depth))
+        };
+        assert_eq!(schema_columns(Format::Parquet, &nested(DEEPEST)).unwrap(), ["g"]);
+        for depth in [DEEPEST + 1, 1_000_000] {
+            let refused = schema_columns(Format::Parquet, &nested(depth)).unwrap_err();
+            assert_eq!(refused.problem, "its groups are nested more than 32 deep");
+        }
     }
 
     #[test]
