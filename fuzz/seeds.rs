@@ -98,16 +98,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = columns.map(|columns| [cut, &columns].concat());
     write(to, "inventory_csv", "seed", &options.each_ref().map(Vec::as_slice), &inventory)?;
 
-    let text = b"\x40\0\x06\x01".iter().chain(INVENTORY[0].as_bytes()).copied().collect::<Vec<_>>();
-    let kinds = [[1, 0, 0], [1, 9, 0], [3, 9, 1], [3, 30, 64]].map(|kind| [cut, &kind].concat());
-    let texts: [&[u8]; 4] =
-        [&text, b"\0\0\x01\0", b"\x05\0\x49\xe7aaaaa\x09\0\x09\0bbbbbbbbb", b"\x08\0\x00\x03abcdefgh"];
-    write(to, "gzip", "seed", &kinds.each_ref().map(Vec::as_slice), &texts)?;
-    let raw: [&[u8]; 3] =
-        [b"\x03\0\0\0\0\0\0\0\0\0", b"\x01\x02\0\xfd\xffab\x6d\x48\x83\x9e\x02\0\0\0", b"\x4b\x4c\x04\0"];
-    let kind = [cut, &[2, 0, 0]].concat();
-    write(to, "gzip", "deflate", &[&kind], &raw)?;
-
     let manifests =
         SCHEMAS.map(|(format, schema)| MANIFEST.replace("FORMAT", format).replace("SCHEMA", schema));
     let schemas = SCHEMAS.map(|(_, schema)| schema);

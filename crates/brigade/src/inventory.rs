@@ -337,13 +337,15 @@ impl<'a> DataFile<'a> {
         caught(each, |each| self.end(each))
     }
 
-    fn end(mut self, each: &mut Each<'_>) -> Result<(), Stop> {
-        let file = self.reader.file;
-        self.check.finish()?;
-        if let Some(inflate) = self.inflate {
-            inflate.finish().map_err(|error| Stop::from(error).of(file))?;
+    fn end(self, each: &mut Each<'_>) -> Result<(), Stop> {
+        let Self { check, inflate, mut rows, mut reader } = self;
+        check.finish()?;
+        let file = reader.file;
+        let mut each = |row: Row<'_>| reader.read(&row, each);
+        if let Some(inflate) = inflate {
+            inflate.finish(&mut |text| rows.push(text, &mut each)).map_err(|stop: Stop| stop.of(file))?;
         }
-        self.rows.finish(&mut |row| self.reader.read(&row, each))
+        rows.finish(&mut each)
     }
 }
 

@@ -494,11 +494,12 @@ mod tests {
             for (part, (plain, packed)) in plain.iter().zip(packed).enumerate() {
                 let mut text = Vec::new();
                 let mut inflate = crate::gzip::Inflate::default();
-                inflate.push(&packed.bytes, &mut |piece| {
+                let mut each = |piece: &[u8]| {
                     text.extend_from_slice(piece);
                     Ok::<(), crate::gzip::InvalidGzip>(())
-                })?;
-                inflate.finish()?;
+                };
+                inflate.push(&packed.bytes, &mut each)?;
+                inflate.finish(&mut each)?;
                 prop_assert_eq!(&text, &plain.bytes);
                 prop_assert_eq!((plain.rows, packed.rows), (((times + part) * keys.len()) as u64, plain.rows));
                 let (objects, found) = read(&text, 0)?;

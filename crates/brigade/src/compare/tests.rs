@@ -204,13 +204,12 @@ fn compare(
 /// The rows of partition files, as an inventory's reader splits them.
 fn rows_of(bytes: &[u8], versions: bool) -> Vec<Owned> {
     let (mut inflate, mut text) = (Inflate::default(), Vec::new());
-    inflate
-        .push(bytes, &mut |piece| {
-            text.extend_from_slice(piece);
-            Ok::<(), InvalidGzip>(())
-        })
-        .expect("gzip");
-    inflate.finish().expect("gzip");
+    let mut each = |piece: &[u8]| {
+        text.extend_from_slice(piece);
+        Ok::<(), InvalidGzip>(())
+    };
+    inflate.push(bytes, &mut each).expect("gzip");
+    inflate.finish(&mut each).expect("gzip");
     let mut found = Vec::new();
     let mut each = |row: crate::csv::Row<'_>| {
         let cells: Vec<&str> = (0..row.len()).filter_map(|at| row.cell(at)).collect();

@@ -272,15 +272,15 @@ async fn look_at(noted: &[Job], jobs: &impl Jobs) -> Result<Vec<JobReport>, Erro
 }
 
 /// Waits grow from 30 seconds, the fastest AWS wants to be asked, to 15 minutes, after the first day
-/// to an hour, after the first week to two and after a month to four: jobs of a month are looked at
-/// fewer than 600 times, and those of a second turn not 200 times more.
+/// to an hour, after the first week to two and after a month to eight: jobs of a month are looked at
+/// fewer than 600 times, and those of a second turn not 100 times more.
 fn look_again(progress: Progress, looks: Looks) -> Output {
     let wait_seconds = match looks {
         Looks { late: 1.., .. } => LATE_SECONDS,
         Looks { running: ..=150, .. } => (30 + 10 * looks.running.saturating_sub(1)).min(900),
         Looks { running: ..=290, .. } => 3600,
         Looks { running: ..=MONTH_LOOKS, .. } => 7200,
-        Looks { .. } => 14_400,
+        Looks { .. } => 28_800,
     };
     Output { progress, looks, wait_seconds, ..Output::without_wait(Status::Running, None) }
 }
@@ -636,7 +636,7 @@ mod tests {
             looks.running += 1;
             waited += look_again(Progress::default(), looks).wait_seconds;
         }
-        assert_eq!(looks.running, MONTH_LOOKS + 180, "docs/limits.md counts with it");
+        assert_eq!(looks.running, MONTH_LOOKS + 90, "docs/limits.md counts with it");
     }
 
     #[test]

@@ -395,7 +395,7 @@ mod tests {
     fn report(verdict: &str, arrived: u64) -> TransferReport {
         serde_json::from_value(json!({
             "transfer": "monday", "verdict": verdict,
-            "source": { "account": "111111111111", "bucket": "photos", "region": "us-east-1" },
+            "source": { "account": "111111111111", "buckets": ["photos"], "region": "us-east-1" },
             "destination": {
                 "account": "222222222222", "bucket": "archive", "region": "us-east-1", "prefix": "",
                 "storageClass": "STANDARD", "bucketKey": true, "checksumAlgorithm": "CRC64NVME",
