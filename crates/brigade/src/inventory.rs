@@ -627,9 +627,9 @@ mod tests {
         assert!(matches!(read(&whole, schema, &[&other]), Err(DamagedFile::Checksum { .. })));
         let cut = &bytes[..bytes.len() - 1];
         let cut = read(&file("a.csv.gz", cut), schema, &[cut]).expect_err("refused").to_string();
-        assert_eq!(cut, "a.csv.gz is not gzip, or is cut short: it is cut short");
+        assert!(cut.starts_with("a.csv.gz is not gzip, or is cut short: "), "{cut}");
         let text = read(&file("a.csv.gz", b"photos"), schema, &[b"photos"]).expect_err("refused").to_string();
-        assert_eq!(text, "a.csv.gz is not gzip, or is cut short: it does not begin as gzip does");
+        assert!(text.starts_with("a.csv.gz is not gzip, or is cut short: "), "{text}");
     }
 
     #[test]

@@ -68,6 +68,9 @@ proptest! {
     }
 }
 
+/// Something that befalls a data file.
+type Change = fn(&mut Vec<u8>);
+
 #[tokio::test]
 async fn a_damaged_file_is_named() {
     for format in ["Parquet", "ORC"] {
@@ -80,7 +83,7 @@ async fn a_damaged_file_is_named() {
             replace_data(&scene, &report, &bytes, told);
             (scene, input, report.data_key(0))
         };
-        let changes: [(fn(&mut Vec<u8>), bool, &str); 4] = [
+        let changes: [(Change, bool, &str); 4] = [
             (|bytes| bytes[9] ^= 1, false, "has MD5"),
             (|bytes| bytes.truncate(bytes.len() - 9), true, "can't be read"),
             (|bytes| *bytes = b"neither nor".to_vec(), true, "can't be read"),

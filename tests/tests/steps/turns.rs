@@ -211,10 +211,10 @@ async fn every_job_of_a_turn_must_end_well() {
         let confirmed = orders(&flow).iter().filter(|(order, _)| *order == Order::Confirm).count();
         match failing {
             None => {
-                assert_eq!((judged.verdict, judged.report.arrived, confirmed), (Verdict::Succeeded, 4, 2))
+                assert_eq!((judged.verdict, judged.report.arrived, confirmed), (Verdict::Succeeded, 4, 2));
             }
             Some(_) => {
-                assert_eq!((judged.verdict, judged.report.arrived, confirmed), (Verdict::Cancelled, 1, 1))
+                assert_eq!((judged.verdict, judged.report.arrived, confirmed), (Verdict::Cancelled, 1, 1));
             }
         }
     }

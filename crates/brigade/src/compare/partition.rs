@@ -188,9 +188,9 @@ fn write_row(text: &mut String, row: &Listed<'_>, versions: bool) {
     write_cell(text, Some(bucket));
     text.push(',');
     if key::is_plain(key.as_bytes()) {
-        text.push_str(key)
+        text.push_str(key);
     } else {
-        text.push_str(&key::encode(key))
+        text.push_str(&key::encode(key));
     }
     if versions {
         text.push(',');

@@ -215,7 +215,7 @@ impl SourceAccess {
         let mut asked = self.clone();
         let of_buckets = |place: &&str| self.buckets.iter().any(|bucket| bucket.as_str() == *place);
         // Statements for keys and lists name every bucket; without them the others say nothing.
-        if only.iter().all(|place| of_buckets(&place)) {
+        if only.iter().all(of_buckets) {
             asked.buckets.retain(|bucket| only.contains(&bucket.as_str()));
         }
         let of_lists = |key: &KmsKeyArn| self.lists.iter().any(|list| list.key.as_ref() == Some(key));

@@ -265,7 +265,7 @@ enum Look {
 
 /// A list that is whole.
 enum List {
-    Inventory { of: BucketName, columns: Schema, list: DataFiles },
+    Inventory { of: BucketName, columns: Box<Schema>, list: DataFiles },
     Csv { versions: bool, etag: String },
     Listing { of: BucketName },
 }
@@ -584,7 +584,7 @@ async fn look_at_inventory(
         let expected = listed.iter().map(BucketName::as_str).collect::<Vec<_>>().join(", ");
         return Err(Error::WrongBucket { at: at.to_string(), found: manifest.source_bucket, expected });
     }
-    let columns = Schema::read(manifest.file_format, &manifest.file_schema)?;
+    let columns = Box::new(Schema::read(manifest.file_format, &manifest.file_schema)?);
     let Some(bucket) = manifest.data_bucket() else {
         return Ok(absent(&at));
     };
