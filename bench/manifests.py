@@ -300,8 +300,9 @@ def manifests_of_ours(out):
     for path in sorted(out.rglob("*.json")):
         told = json.loads(path.read_bytes())
         if isinstance(told, dict) and "fileSchema" in told:
-            held = [[*out.rglob(pathlib.PurePath(file["key"]).name)] for file in told["files"]]
-            yield [part for parts in held for part in parts[:1]]
+            # Keys begin with transfers/<name>/, in whose place the directory stands.
+            held = [out.joinpath(*file["key"].split("/")[2:]) for file in told["files"]]
+            yield [part for part in held if part.is_file()]
 
 
 def checksum_of_rows(parts):
