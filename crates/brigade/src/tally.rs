@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use twox_hash::XxHash3_64;
 
 use crate::id::{BucketName, KmsKeyArn, VersionId};
@@ -193,32 +192,37 @@ fn sum<'a>(counts: impl Iterator<Item = &'a Count>) -> Count {
     })
 }
 
-/// Counts rows. A row of a kind that was seen before costs a few comparisons and one hash.
+/// Counts rows. A row of a class and a folder that were seen before costs a few comparisons and hashes.
 #[derive(Debug, Default)]
 pub struct Counter {
     tally: Tally,
-    kinds: Vec<Kind>,
+    classes: Vec<Class>,
+    last_class: usize,
+    folders: Vec<(String, Count)>,
     by_hash: HashMap<u64, usize>,
-    last: usize,
+    last_folder: usize,
+    /// What is no better than the sample of a folder that has one.
+    worst: HashMap<u64, Rank>,
+    /// The last kind of a folder that has a place in the sample, once that is full.
+    last_kind: Option<u64>,
 }
 
-/// What is counted of the objects that share a bucket, a first folder, a storage class and an
-/// encryption.
+/// What is counted of the objects that share a bucket, a storage class and an encryption.
 #[derive(Debug)]
-struct Kind {
+struct Class {
     bucket: String,
-    folder: String,
     class: String,
     encryption: String,
     count: Count,
     unknown_size: u64,
-    sampled_as: [String; 3],
+    hash: u64,
+    sampled_as: [String; 2],
     /// What comes after it is no better than the sample that is there.
     worst: Rank,
 }
 
-/// Kinds that are counted side by side before their counts are put away.
-const KINDS_AT_ONCE: usize = 4096;
+/// Classes, and folders, that are counted side by side before their counts are put away.
+const AT_ONCE: usize = 4096;
 /// What a list does not tell.
 const UNKNOWN: &str = "unknown";
 
@@ -232,17 +236,33 @@ impl Counter {
             Route::Manifest(way) => {
                 self.tally.ways.entry(way).or_default().add(object.size);
                 self.tally.largest.offer(object);
-                let at = self.kind_of(object);
-                let kind = &mut self.kinds[at];
-                kind.count.add(object.size);
-                kind.unknown_size += u64::from(object.size.is_none());
+                let class = self.class_of(object);
+                self.classes[class].count.add(object.size);
+                self.classes[class].unknown_size += u64::from(object.size.is_none());
+                let folder = self.folder_of(object);
+                self.folders[folder].1.add(object.size);
                 if way == Way::Copy {
-                    let rank = Rank::of(object);
-                    if rank < kind.worst {
-                        let (sampled_as, sample) = (&kind.sampled_as, &mut self.tally.sample);
-                        kind.worst = sample.offer(sampled_as, rank, object);
-                    }
+                    self.sample(class, object);
                 }
+            }
+        }
+    }
+
+    /// Offers an object to the sample, of its class and of its folder in that class.
+    fn sample(&mut self, class: usize, object: &Listed<'_>) {
+        let (class, sample) = (&mut self.classes[class], &mut self.tally.sample);
+        let rank = Rank::of(object);
+        if rank < class.worst {
+            class.worst = sample.offer(&class.sampled_as, rank, object);
+        }
+        let kind = XxHash3_64::oneshot_with_seed(class.hash, first_folder(object.key).as_bytes());
+        let worst = self.worst.get(&kind).copied().unwrap_or(Rank::LAST);
+        if self.last_kind.is_none_or(|last| kind <= last) && rank < worst {
+            let worst = sample.offer(&[format!("2{kind:016x}")], rank, object);
+            self.worst.insert(kind, worst);
+            self.last_kind = sample.last_folder();
+            if self.worst.len() > AT_ONCE {
+                self.worst.clear();
             }
         }
     }
@@ -263,69 +283,83 @@ impl Counter {
         &mut self.tally
     }
 
-    fn kind_of(&mut self, object: &Listed<'_>) -> usize {
+    fn class_of(&mut self, object: &Listed<'_>) -> usize {
         let bucket = object.bucket;
-        let folder = first_folder(object.key);
         let class = object.storage_class.unwrap_or(UNKNOWN);
         let encryption = object.encryption.unwrap_or(UNKNOWN);
-        let is = |kind: &Kind| {
-            kind.folder == folder
-                && kind.class == class
-                && kind.encryption == encryption
-                && kind.bucket == bucket
-        };
-        if !self.kinds.get(self.last).is_some_and(is) {
-            let mut hash = XxHash3_64::oneshot(folder.as_bytes())
-                ^ XxHash3_64::oneshot_with_seed(1, class.as_bytes())
-                ^ XxHash3_64::oneshot_with_seed(2, encryption.as_bytes())
-                ^ XxHash3_64::oneshot_with_seed(3, bucket.as_bytes());
-            self.last = loop {
+        let is =
+            |other: &Class| other.class == class && other.encryption == encryption && other.bucket == bucket;
+        if !self.classes.get(self.last_class).is_some_and(is) {
+            self.last_class = match self.classes.iter().position(is) {
+                Some(at) => at,
+                None => {
+                    if self.classes.len() == AT_ONCE {
+                        self.put_away();
+                    }
+                    self.classes.push(Class::new(bucket, class, encryption));
+                    self.classes.len() - 1
+                }
+            };
+        }
+        self.last_class
+    }
+
+    fn folder_of(&mut self, object: &Listed<'_>) -> usize {
+        let folder = first_folder(object.key);
+        let is = |(other, _): &(String, Count)| other == folder;
+        if !self.folders.get(self.last_folder).is_some_and(is) {
+            let mut hash = XxHash3_64::oneshot(folder.as_bytes());
+            self.last_folder = loop {
                 match self.by_hash.get(&hash) {
-                    Some(at) if self.kinds.get(*at).is_some_and(is) => break *at,
+                    Some(at) if is(&self.folders[*at]) => break *at,
                     Some(_) => hash = hash.wrapping_add(1),
                     None => {
-                        if self.kinds.len() == KINDS_AT_ONCE {
-                            self.put_away();
+                        if self.folders.len() == AT_ONCE {
+                            self.put_folders_away();
                         }
-                        self.by_hash.insert(hash, self.kinds.len());
-                        self.kinds.push(Kind::new(bucket, folder, class, encryption));
-                        break self.kinds.len() - 1;
+                        self.by_hash.insert(hash, self.folders.len());
+                        self.folders.push((folder.to_owned(), Count::default()));
+                        break self.folders.len() - 1;
                     }
                 }
             };
         }
-        self.last
+        self.last_folder
     }
 
-    /// Adds what was counted by kind to the tally's tables.
+    /// Adds what was counted by class and folder to the tally's tables.
     fn put_away(&mut self) {
-        self.by_hash.clear();
-        for kind in self.kinds.drain(..) {
+        self.put_folders_away();
+        for class in self.classes.drain(..) {
             let tally = &mut self.tally;
-            tally.unknown_size += kind.unknown_size;
-            tally.storage_classes.entry(kind.class).or_default().merge(kind.count);
-            tally.encryption.entry(kind.encryption).or_default().merge(kind.count);
-            tally.prefixes.add(kind.folder, kind.count);
+            tally.unknown_size += class.unknown_size;
+            tally.storage_classes.entry(class.class).or_default().merge(class.count);
+            tally.encryption.entry(class.encryption).or_default().merge(class.count);
+        }
+        self.worst.clear();
+        self.last_kind = None;
+    }
+
+    fn put_folders_away(&mut self) {
+        self.by_hash.clear();
+        for (folder, count) in self.folders.drain(..) {
+            self.tally.prefixes.add(folder, count);
         }
     }
 }
 
-impl Kind {
-    fn new(bucket: &str, folder: &str, class: &str, encryption: &str) -> Self {
+impl Class {
+    fn new(bucket: &str, class: &str, encryption: &str) -> Self {
+        let of_class = fingerprint(&[bucket, class, encryption]);
         Self {
             bucket: bucket.to_owned(),
-            folder: folder.to_owned(),
             class: class.to_owned(),
             encryption: encryption.to_owned(),
             count: Count::default(),
             unknown_size: 0,
-            // What is wider sorts first, so that no number of folders drops a class or encryption, and
-            // no number of those a bucket.
-            sampled_as: [
-                format!("0{}", fingerprint(&[bucket])),
-                format!("1{}", fingerprint(&[bucket, class, encryption])),
-                format!("2{}", fingerprint(&[bucket, folder, class, encryption])),
-            ],
+            hash: of_class,
+            // Buckets sort first and classes next, so that no number of folders drops one of them.
+            sampled_as: [format!("0{:016x}", fingerprint(&[bucket])), format!("1{of_class:016x}")],
             worst: Rank::LAST,
         }
     }
@@ -343,7 +377,10 @@ impl Largest {
     fn offer(&mut self, object: &Listed<'_>) {
         let Some(size) = object.size else { return };
         let full = self.0.len() == Self::MOST;
-        if full && self.0.last().is_some_and(|least| Some(size) < least.size) {
+        let beyond = |least: &SourceObject| {
+            Some(size) < least.size || Some(size) == least.size && object.key > least.key.as_str()
+        };
+        if full && self.0.last().is_some_and(beyond) {
             return;
         }
         if let Some(object) = object.to_object() {
@@ -443,8 +480,15 @@ impl Sample {
     /// Kinds kept.
     pub const KINDS: usize = 60;
 
-    /// Offers an object to three kinds; what ranks no better than the answer need not be offered again.
-    fn offer(&mut self, kinds: &[String; 3], rank: Rank, object: &Listed<'_>) -> Rank {
+    /// The last kind's number, if there is no place for a folder's kind behind it.
+    fn last_folder(&self) -> Option<u64> {
+        let (last, _) = self.0.last_key_value().filter(|_| self.0.len() >= Self::KINDS)?;
+        // Where buckets and classes take every place, no folder comes before the first number.
+        last.strip_prefix('2').map_or(Some(0), |kind| u64::from_str_radix(kind, 16).ok())
+    }
+
+    /// Offers an object to kinds; what ranks no better than the answer need not be offered again.
+    fn offer(&mut self, kinds: &[String], rank: Rank, object: &Listed<'_>) -> Rank {
         if let (Some(object), Ok(bucket)) = (object.to_object(), object.bucket.parse::<BucketName>()) {
             let sampled = Sampled { bucket, object };
             for kind in kinds {
@@ -533,13 +577,9 @@ impl Rank {
     }
 }
 
-fn fingerprint(parts: &[&str]) -> String {
-    let mut digest = Sha256::new();
-    for part in parts {
-        digest.update((part.len() as u64).to_le_bytes());
-        digest.update(part);
-    }
-    hex::encode(&digest.finalize()[..8])
+/// A number for some texts, the same everywhere and in every version.
+fn fingerprint(parts: &[&str]) -> u64 {
+    parts.iter().fold(0, |seed, part| XxHash3_64::oneshot_with_seed(seed, part.as_bytes()))
 }
 
 /// Bytes, for a person.
@@ -658,9 +698,9 @@ mod tests {
 
     #[test]
     fn kinds_that_are_put_away_are_counted_all_the_same() {
-        let objects: Vec<SourceObject> = (0..3 * KINDS_AT_ONCE)
+        let objects: Vec<SourceObject> = (0..3 * AT_ONCE)
             .map(|at| SourceObject {
-                key: format!("{:05}/x", at % (KINDS_AT_ONCE + 7)).parse().expect("a key"),
+                key: format!("{:05}/x", at % (AT_ONCE + 7)).parse().expect("a key"),
                 version: None,
                 size: Some(1),
                 storage_class: None,
