@@ -20,7 +20,7 @@ use crate::route::SourceObject;
 
 /// Bytes after which a part of a manifest is closed, so that a worker's memory does not grow with
 /// its slice.
-pub const PART_BYTES: usize = 8 * 1024 * 1024;
+pub const PART_BYTES: usize = 4 * 1024 * 1024;
 
 /// Bytes of rows that are compressed at a time.
 const STEP: usize = 64 * 1024;
