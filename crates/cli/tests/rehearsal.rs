@@ -63,6 +63,14 @@ async fn a_listing_is_requested() {
 }
 
 #[tokio::test]
+async fn two_buckets_arrive_apart() {
+    let outcome = rehearsed(Options { buckets: 2, ..of(Source::Listing) }).await;
+    assert_eq!(outcome.verdict, Some(Verdict::Succeeded));
+    assert_eq!((outcome.check.objects, outcome.check.identical), (60, 60));
+    assert_eq!(outcome.jobs.len(), 2, "a job for each bucket");
+}
+
+#[tokio::test]
 async fn failures_are_told_and_listed() {
     let outcome = rehearsed(Options { fault: 0.2, ..of(Source::Inventory) }).await;
     assert_eq!(outcome.verdict, Some(Verdict::Partial));
@@ -296,7 +304,7 @@ async fn every_role_does_all_that_it_may_and_nothing_else() {
 }
 
 /// What a role is allowed and no rehearsal shows, by role, Sid (and action), and why.
-const UNSEEN: [(&str, &str, &str); 15] = [
+const UNSEEN: [(&str, &str, &str); 22] = [
     ("TransferStateMachineRole", "", "the emulator runs state machines as the account's root"),
     ("InventoryArrivedRole", "", "the emulator starts executions without the rule's role"),
     ("Role", "WriteLogs", "Lambda writes the logs, which the emulator does without IAM"),
@@ -310,6 +318,21 @@ const UNSEEN: [(&str, &str, &str); 15] = [
     ("CollectReportRole", "TellMissingFromForbidden", "a report that is late"),
     ("DecideRole", "TellMissingFromForbidden", "a decision that nothing waits for"),
     ("GenerateManifestRole", "WriteParts", "only archived and huge objects are skipped; none is put here"),
+    (
+        "CheckInventoryRole",
+        "ListDestination",
+        "no rehearsal compares with the destination; the steps' tests do",
+    ),
+    ("CheckInventoryRole", "ReadDestinationInventory", "the same"),
+    ("CheckInventoryRole", "WriteSlices", "partitions, of which only a comparison has any"),
+    (
+        "GenerateManifestRole",
+        "ListDestination",
+        "no rehearsal compares with the destination; the steps' tests do",
+    ),
+    ("GenerateManifestRole", "ReadDestinationInventory", "the same"),
+    ("GenerateManifestRole", "ReadPartitions", "the same"),
+    ("WritePlanRole", "ReadTallies", "partitions, of which only a comparison has any"),
     ("-batch", "ListManifests", "a list in the work bucket that is not there"),
     (
         "-batch",
