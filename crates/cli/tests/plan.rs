@@ -169,7 +169,7 @@ fn the_request_and_the_options_say_where_copies_go() {
     for (text, problem) in [
         (r#"{"colour": "red"}"#, "colour"),
         (r#"{"objects": {"listing": {}}}"#, "names no inventory"),
-        (r#"{"source": {"bucket": "films"}}"#, "lists photos"),
+        (r#"{"source": {"buckets": ["films"]}}"#, "does not name photos"),
         (r#"{"split": {"objects": 1}}"#, "split.objects"),
         ("[", "request.json"),
     ] {
