@@ -48,7 +48,7 @@ def payload(told, cursor):
         "execution": "arn:aws:states:us-east-1:222222222222:execution:brigade-transfer:bench",
         "started": "2026-11-20T12:00:00Z",
         "objects": {"inventory": {"bucket": bucket_of(told), "manifestKey": "inventory/manifest.json"}},
-        "source": {"account": "111111111111", "bucket": told["sourceBucket"], "region": "eu-west-1"},
+        "source": {"account": "111111111111", "buckets": [told["sourceBucket"]], "region": "eu-west-1"},
         "destination": {
             "account": "222222222222",
             "bucket": "archive",

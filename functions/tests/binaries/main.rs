@@ -56,7 +56,7 @@ fn transfer() -> Transfer {
         "execution": "arn:aws:states:us-east-1:222222222222:execution:brigade-transfer:photos-2026",
         "started": "2026-11-20T12:00:00Z",
         "objects": {"listing": {}},
-        "source": {"account": "111111111111", "bucket": "photos", "region": "eu-west-1"},
+        "source": {"account": "111111111111", "buckets": ["photos"], "region": "eu-west-1"},
         "destination": {
             "account": "222222222222", "bucket": "archive", "region": "us-east-1",
             "storageClass": "STANDARD", "bucketKey": true, "checksumAlgorithm": "CRC64NVME"
@@ -130,7 +130,7 @@ async fn a_bad_request_is_refused_by_field_and_remedy_before_aws_is_asked() {
         (
             json!({"objects": {"listing": {}, "csv": {"bucket": "lists", "key": "list.csv"}}}),
             "objects",
-            "give exactly one of inventory, csv and listing",
+            "give exactly one of inventory, inventories, csv and listing",
         ),
         (
             json!({"objects": listing, "source": {"account": "111111111112"}}),

@@ -80,8 +80,12 @@ fn before(place: &str) -> Option<String> {
 pub(super) fn work_bucket_policy() -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
     let template = read(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let given = [("SourceAccountId", SOURCE), ("SourceBucket", "photos"), ("DestinationBucket", "archive")];
-    let stack = Stack::new(&template, &given.map(|(name, value)| (name, json!(value))));
+    let given = [
+        ("SourceAccountId", json!(SOURCE)),
+        ("SourceBuckets", json!(["photos"])),
+        ("DestinationBucket", json!("archive")),
+    ];
+    let stack = Stack::new(&template, &given);
     let policy = stack.properties("WorkBucketPolicy")["PolicyDocument"].clone();
     assert!(policy.to_string().contains(&format!("{WORK}/inventory/*")), "{policy}");
     policy.to_string()
