@@ -171,6 +171,28 @@ mod tests {
             spoilt.replace_range(at..=at, &other);
             prop_assert_eq!(Modified::Text(&spoilt).millis(), plain(&spoilt), "{}", spoilt);
         }
+
+        #[test]
+        fn a_usual_time_is_the_same_time(seconds in -62_135_596_800_i64..253_402_300_800, millis in 0..1000) {
+            let time = Timestamp::new(seconds, 0).expect("a time");
+            let text = format!("{}.{millis:03}Z", time.strftime("%Y-%m-%dT%H:%M:%S"));
+            let exact = plain(&text);
+            prop_assert!(exact.is_some());
+            prop_assert_eq!(Modified::Text(&text).millis(), exact);
+            prop_assert_eq!(usual(&text).is_some(), &text[8..10] <= "28");
+        }
+
+        #[test]
+        fn an_unusual_time_is_no_other(text in "[0-9]{3}[0-9x]-[0-3][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9].[0-9]{3}Z") {
+            if let Some(millis) = usual(&text) {
+                prop_assert_eq!(plain(&text), Some(millis));
+            }
+        }
+
+        #[test]
+        fn dates_are_read_as_any_date_is(text in "[0-2][0-9]{3}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]\\.[0-9]{3}Z") {
+            prop_assert_eq!(Modified::Text(&text).millis(), plain(&text));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ObjectKey, VersionId};
-use crate::listed::Listed;
+use crate::listed::{Listed, is_archived};
 use crate::select::Unselected;
 use crate::transfer::Destination;
 
@@ -64,7 +64,7 @@ impl StorageClass {
     /// Whether objects of this class must be restored before they can be read. GLACIER_IR need not.
     #[must_use]
     pub fn is_archive(&self) -> bool {
-        matches!(self.0.as_str(), "GLACIER" | "DEEP_ARCHIVE")
+        is_archived(Some(&self.0), None)
     }
 }
 

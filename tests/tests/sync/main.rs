@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use brigade::compare::{Decision, DestinationKeys, Rule, SnapshotBuilder, Sync};
+use brigade::compare::{Decision, Rule, SnapshotBuilder, Sync};
 use brigade::listed::{Listed, Modified};
 use brigade::select::{Filter, Selection, Selector, Verdict};
 use serde::Deserialize;
@@ -86,13 +86,16 @@ impl Object {
 /// What we copy and would delete.
 fn ours(pair: &Pair, tally: &mut BTreeMap<Decision, usize>) -> (Vec<String>, Vec<String>) {
     let selector = pair.selector();
-    let mut below = DestinationKeys::below(&pair.prefix);
+    let below = |key: &str| match pair.prefix.as_str() {
+        "" => key.to_owned(),
+        prefix => format!("{prefix}/{key}"),
+    };
     let mut snapshot = SnapshotBuilder::new(Rule::Sync(Sync {
         size_only: pair.size_only && !pair.exact_timestamps,
         no_overwrite: pair.no_overwrite,
     }));
     for object in &pair.destination {
-        snapshot.insert(&object.listed("destination", below.key_of(&object.key)));
+        snapshot.insert(&object.listed("destination", &below(&object.key)));
     }
     let mut snapshot = snapshot.freeze();
     let mut copied = Vec::new();
@@ -101,7 +104,7 @@ fn ours(pair: &Pair, tally: &mut BTreeMap<Decision, usize>) -> (Vec<String>, Vec
         if selector.verdict(&row) != Verdict::Selected {
             continue;
         }
-        let decision = snapshot.decide(&row, below.key_of(&object.key));
+        let decision = snapshot.decide(&row, &below(&object.key));
         *tally.entry(decision).or_default() += 1;
         if matches!(decision, Decision::Copy(_)) {
             copied.push(object.key.clone());
@@ -111,7 +114,7 @@ fn ours(pair: &Pair, tally: &mut BTreeMap<Decision, usize>) -> (Vec<String>, Vec
         .destination
         .iter()
         .filter(|object| pair.delete && selector.takes_key(&object.key))
-        .filter(|object| snapshot.is_extra(&object.listed("destination", below.key_of(&object.key))))
+        .filter(|object| snapshot.is_extra(&object.listed("destination", &below(&object.key))))
         .map(|object| object.key.clone())
         .collect();
     copied.sort();

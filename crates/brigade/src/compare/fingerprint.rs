@@ -1,4 +1,4 @@
-//! Keys as 128 bits, and the keys that objects get at the destination.
+//! Keys as 128 bits.
 
 use twox_hash::XxHash3_128;
 
@@ -33,30 +33,6 @@ impl Fingerprint {
     }
 }
 
-/// The keys that objects get below a destination's prefix, one at a time, in a buffer that is used
-/// again. It says what [`Destination::key_of`](crate::transfer::Destination::key_of) says.
-#[derive(Clone, Debug)]
-pub struct DestinationKeys {
-    text: String,
-    prefix: usize,
-}
-
-impl DestinationKeys {
-    /// Keys below `prefix`, which is empty or ends without a slash.
-    #[must_use]
-    pub fn below(prefix: &str) -> Self {
-        let text = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Self { prefix: text.len(), text }
-    }
-
-    /// The key that the object gets.
-    pub fn key_of(&mut self, key: &str) -> &str {
-        self.text.truncate(self.prefix);
-        self.text.push_str(key);
-        &self.text
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,13 +41,5 @@ mod tests {
     #[test]
     fn a_fingerprint_stays_what_it_is() {
         assert_eq!(hex::encode(Fingerprint::of("").to_bytes()), "99aa06d3014798d86001c324468d497f");
-    }
-
-    #[test]
-    fn a_buffer_holds_one_key_at_a_time() {
-        let mut below = DestinationKeys::below("a/b");
-        assert_eq!(below.key_of("a long key"), "a/b/a long key");
-        assert_eq!(below.key_of("/"), "a/b//");
-        assert_eq!(DestinationKeys::below("").key_of("key"), "key");
     }
 }

@@ -15,8 +15,6 @@
 
 use std::num::NonZeroU64;
 
-use jiff::civil::DateTime;
-use jiff::tz::Offset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +24,7 @@ mod fingerprint;
 mod partition;
 mod snapshot;
 
-pub use fingerprint::{DestinationKeys, Fingerprint};
+pub use fingerprint::Fingerprint;
 pub use partition::{PartitionFile, PartitionWriter, Partitions};
 pub use snapshot::{Compared, Snapshot, SnapshotBuilder};
 
@@ -89,7 +87,7 @@ struct Known {
 
 impl Known {
     fn of(row: &Listed<'_>) -> Self {
-        Self { size: row.size, modified: modified(row), md5: md5(row) }
+        Self { size: row.size, modified: row.modified.and_then(Modified::millis), md5: md5(row) }
     }
 }
 
@@ -146,39 +144,6 @@ fn hexadecimal(digits: &[u8; 16]) -> Option<u64> {
         number = (number | number >> bits) & kept;
     }
     u64::try_from((number | number >> 32) & u128::from(u64::MAX)).ok()
-}
-
-/// When a row's object was written. Inventories hold one date a row, all of one shape, which is
-/// quicker read than a date of any.
-fn modified(row: &Listed<'_>) -> Option<i64> {
-    let modified = row.modified?;
-    match modified {
-        Modified::Text(text) => in_utc(text.as_bytes()).or_else(|| modified.millis()),
-        Modified::Millis(_) => modified.millis(),
-    }
-}
-
-/// Reads `2026-11-20T01:02:03.000Z`.
-fn in_utc(text: &[u8]) -> Option<i64> {
-    #[rustfmt::skip]
-    let [y1, y2, y3, y4, b'-', mo1, mo2, b'-', d1, d2, b'T', h1, h2, b':', mi1, mi2, b':', s1, s2, b'.', f1, f2, f3, b'Z'] =
-        *text else { return None };
-    let number = |digits: &[u8]| {
-        digits
-            .iter()
-            .try_fold(0i16, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i16::from(digit - b'0')))
-    };
-    let pair = |tens, ones| i8::try_from(number(&[tens, ones])?).ok();
-    let date = DateTime::new(
-        number(&[y1, y2, y3, y4])?,
-        pair(mo1, mo2)?,
-        pair(d1, d2)?,
-        pair(h1, h2)?,
-        pair(mi1, mi2)?,
-        pair(s1, s2)?,
-        i32::from(number(&[f1, f2, f3])?) * 1_000_000,
-    );
-    Some(Offset::UTC.to_timestamp(date.ok()?).ok()?.as_millisecond())
 }
 
 #[cfg(test)]

@@ -14,8 +14,7 @@ use jiff::Timestamp;
 use super::fingerprint::Fingerprint;
 use crate::csv;
 use crate::key;
-use crate::listed::{Listed, Modified};
-use crate::route::StorageClass;
+use crate::listed::{Listed, Modified, is_archived};
 
 /// Rows of the destination that one worker remembers: 800 MB.
 const ROWS: u64 = 20_000_000;
@@ -215,7 +214,7 @@ fn write_row(text: &mut String, row: &Listed<'_>, versions: bool) {
     write_cell(text, etag);
     text.push(',');
     // An inventory knows no restored copies: with its class the object would be archived again.
-    let archive = storage_class.is_some_and(|class| StorageClass::new(class).is_archive());
+    let archive = is_archived(storage_class, None);
     write_cell(text, storage_class.filter(|_| archived || !archive));
     text.push_str(if archived && !archive { ",ARCHIVE_ACCESS," } else { ",," });
     write_cell(text, encryption);

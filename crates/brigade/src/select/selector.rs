@@ -277,7 +277,7 @@ impl Criteria {
             Some(Unselected::Encryption)
         } else if let Some((after, before)) = self.modified
             && !passes(
-                row.modified.and_then(millis).map(|time| (after..before).contains(&time)),
+                row.modified.and_then(Modified::millis).map(|time| (after..before).contains(&time)),
                 Column::LastModifiedDate,
             )
         {
@@ -346,65 +346,6 @@ impl Filters {
 fn first_millis(time: Timestamp) -> i64 {
     let millis = time.as_millisecond();
     if Timestamp::from_millisecond(millis).is_ok_and(|cut| cut < time) { millis + 1 } else { millis }
-}
-
-fn millis(modified: Modified<'_>) -> Option<i64> {
-    match modified {
-        Modified::Text(text) => usual_millis(text.as_bytes()).or_else(|| modified.millis()),
-        Modified::Millis(millis) => Some(millis),
-    }
-}
-
-/// What [`Modified::millis`] says, sooner, of a time as inventories write it
-/// (`2026-11-20T01:02:03.000Z`) on one of a month's first 28 days; none of any other.
-fn usual_millis(text: &[u8]) -> Option<i64> {
-    let [
-        y1,
-        y2,
-        y3,
-        y4,
-        b'-',
-        m1,
-        m2,
-        b'-',
-        d1,
-        d2,
-        b'T',
-        h1,
-        h2,
-        b':',
-        n1,
-        n2,
-        b':',
-        s1,
-        s2,
-        b'.',
-        f1,
-        f2,
-        f3,
-        b'Z',
-    ] = text
-    else {
-        return None;
-    };
-    let number = |digits: &[&u8]| {
-        digits.iter().try_fold(0, |number, digit| {
-            digit.is_ascii_digit().then(|| number * 10 + i64::from(**digit - b'0'))
-        })
-    };
-    let (year, month, day) = (number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?);
-    let (hour, minute, second) = (number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?);
-    let fraction = number(&[f1, f2, f3])?;
-    if year < 1 || !(1..=12).contains(&month) || !(1..=28).contains(&day) {
-        return None;
-    }
-    if hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    // Days since 1970: years that begin in March have their leap day at the end.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 719_469;
-    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + fraction)
 }
 
 #[cfg(test)]
@@ -565,23 +506,6 @@ mod tests {
             let selector = Selector::new(&selection);
             if let Verdict::Unknown(column) = selector.verdict(&facts.row()) {
                 prop_assert!(selector.needs().contains(&column));
-            }
-        }
-
-        #[test]
-        fn a_usual_time_is_the_same_time(seconds in -62_135_596_800_i64..253_402_300_800, millis in 0..1000) {
-            let time = Timestamp::new(seconds, 0).expect("a time");
-            let text = format!("{}.{millis:03}Z", time.strftime("%Y-%m-%dT%H:%M:%S"));
-            let exact = Modified::Text(&text).millis();
-            prop_assert!(exact.is_some());
-            prop_assert_eq!(super::millis(Modified::Text(&text)), exact);
-            prop_assert_eq!(usual_millis(text.as_bytes()).is_some(), &text[8..10] <= "28");
-        }
-
-        #[test]
-        fn an_unusual_time_is_no_other(text in "[0-9]{3}[0-9x]-[0-3][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9].[0-9]{3}Z") {
-            if let Some(millis) = usual_millis(text.as_bytes()) {
-                prop_assert_eq!(Modified::Text(&text).millis(), Some(millis));
             }
         }
     }

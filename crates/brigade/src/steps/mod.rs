@@ -6,7 +6,10 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::ports::{AwsError, ObjectAt, ReadObjects, read_whole};
+use crate::layout::Layout;
+use crate::ports::{AwsError, ObjectAt, PageObject, ReadObjects, read_whole};
+use crate::steps::generate_manifest::LegTally;
+use crate::transfer::Transfer;
 
 /// Names the variants of a step's `Error`, so that the list of names and the name of each variant
 /// are one text. What AWS refuses has a name too, unless a retry may mend it.
@@ -63,4 +66,27 @@ async fn read_json<T: DeserializeOwned>(at: &ObjectAt, work: &impl ReadObjects) 
         read_whole(work, at).await.map_err(|error| Unread::Aws { doing: format!("read {at}"), error })?;
     serde_json::from_slice(&bytes)
         .map_err(|e| Unread::Unreadable { at: at.to_string(), problem: e.to_string() })
+}
+
+/// Reads back what every leg of a transfer counted, in the order of slices and legs.
+async fn each_tally(
+    transfer: &Transfer,
+    work: &impl ReadObjects,
+    mut each: impl FnMut(LegTally),
+) -> Result<(), Unread> {
+    let folder = Layout::of(&transfer.name).tallies();
+    let mut after = None;
+    loop {
+        let page = work
+            .list(&transfer.work_bucket, folder.as_str(), after.as_deref())
+            .await
+            .map_err(|error| Unread::Aws { doing: format!("list {folder}"), error })?;
+        after = page.objects.last().map(|last| last.object.key.to_string());
+        for PageObject { object, .. } in page.objects {
+            each(read_json(&ObjectAt::new(&transfer.work_bucket, object.key), work).await?);
+        }
+        if !page.more {
+            return Ok(());
+        }
+    }
 }

@@ -14,12 +14,12 @@ use crate::inventory::InventoryFile;
 use crate::layout::Layout;
 use crate::manifest::{Compression, PartWriter, copy_manifest};
 use crate::plan::{Canary, CanaryManifest, ManifestLocation, Plan, PlanHash, PlanSummary, PlannedManifest};
-use crate::ports::{AwsError, ObjectAt, PageObject, ReadObjects, WriteObjects};
+use crate::ports::{AwsError, ObjectAt, ReadObjects, WriteObjects};
 use crate::request::Split;
 use crate::route::{SourceObject, Turn, Way};
 use crate::steps::check_inventory::{Slice, SliceContent};
 use crate::steps::generate_manifest::LegTally;
-use crate::steps::read_json;
+use crate::steps::{each_tally, read_json};
 use crate::tally::{Count, Part, Sampled, Tally};
 use crate::transfer::Transfer;
 
@@ -234,24 +234,8 @@ async fn write_canary(
 
 /// The sum of every slice's legs, each once, up to its last.
 async fn whole_tally(transfer: &Transfer, slices: usize, work: &impl ReadObjects) -> Result<Tally, Error> {
-    let layout = Layout::of(&transfer.name);
     let mut legs: BTreeMap<(u32, u32), LegTally> = BTreeMap::new();
-    let mut after = None;
-    loop {
-        let folder = layout.tallies();
-        let page = work
-            .list(&transfer.work_bucket, folder.as_str(), after.as_deref())
-            .await
-            .map_err(|error| Error::Aws { doing: format!("list {folder}"), error })?;
-        after = page.objects.last().map(|last| last.object.key.to_string());
-        for PageObject { object, .. } in page.objects {
-            let leg: LegTally = read_json(&ObjectAt::new(&transfer.work_bucket, object.key), work).await?;
-            legs.insert((leg.slice, leg.leg), leg);
-        }
-        if !page.more {
-            break;
-        }
-    }
+    each_tally(transfer, work, |leg| drop(legs.insert((leg.slice, leg.leg), leg))).await?;
     let mut whole = Tally::default();
     for slice in (0..).take(slices) {
         for leg in 0.. {

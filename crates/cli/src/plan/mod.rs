@@ -186,7 +186,7 @@ async fn generate(
     terminal: Terminal,
 ) -> Result<()> {
     let layout = Layout::of(&transfer.name);
-    let slices = slices(&ObjectAt::new(&transfer.work_bucket, layout.slices()), work).await?;
+    let slices = read_slices(&ObjectAt::new(&transfer.work_bucket, layout.slices()), work).await?;
     let files = slices.iter().map(|slice| match &slice.content {
         SliceContent::Inventory { list, .. } => list.files.len(),
         SliceContent::Comparison { source, destination } => source.files.len() + destination.files.len(),
@@ -197,7 +197,7 @@ async fn generate(
     let compression = if options.uncompressed { Compression::None } else { Compression::Gzip };
     run_slices(transfer, slices, compression, &report, work).await?;
     if transfer.partitions > 0 {
-        let slices = slices_of_partitions(transfer, work).await?;
+        let slices = read_slices(&ObjectAt::new(&transfer.work_bucket, layout.partitions()), work).await?;
         run_slices(transfer, slices, compression, &report, work).await?;
     }
     if let Some(mut report) = Arc::into_inner(report) {
@@ -206,12 +206,7 @@ async fn generate(
     Ok(())
 }
 
-async fn slices_of_partitions(transfer: &Transfer, work: &Directory) -> Result<Vec<Slice>> {
-    let at = ObjectAt::new(&transfer.work_bucket, Layout::of(&transfer.name).partitions());
-    slices(&at, work).await
-}
-
-async fn slices(at: &ObjectAt, work: &Directory) -> Result<Vec<Slice>> {
+async fn read_slices(at: &ObjectAt, work: &Directory) -> Result<Vec<Slice>> {
     let slices = read_whole(work, at).await.with_context(|| format!("failed to read {at}"))?;
     Ok(serde_json::from_slice(&slices)?)
 }

@@ -4,20 +4,20 @@ use std::future::Future;
 
 use crate::compare::{PartitionWriter, SnapshotBuilder};
 use crate::inventory::FileFormat;
-use crate::layout::Layout;
 use crate::listed::Listed;
-use crate::ports::{ObjectAt, PageObject, ReadObjects, Scratch, WriteObjects};
-use crate::select::Comparison;
+use crate::ports::{ReadObjects, Scratch, WriteObjects};
 use crate::steps::check_inventory::{DataFiles, Side};
+use crate::steps::each_tally;
+use crate::steps::generate_manifest::Error;
 use crate::steps::generate_manifest::lists::{self, TakeRows};
 use crate::steps::generate_manifest::sink::Sink;
-use crate::steps::generate_manifest::{Error, LegTally};
-use crate::steps::read_json;
 use crate::transfer::Transfer;
 
-/// Remembers the destination's rows; from then on the source's are compared with them.
-pub(super) async fn remember<W: WriteObjects>(
-    destination: &DataFiles,
+/// Remembers the destination's rows and compares the source's with them; the destination's are read
+/// again if those that the source lacks are to be listed. `store` reads the source's files.
+pub(super) async fn run<W: WriteObjects>(
+    [source, destination]: [&DataFiles; 2],
+    store: &impl ReadObjects,
     role: &impl ReadObjects,
     work: &impl ReadObjects,
     scratch: &impl Scratch,
@@ -31,28 +31,15 @@ pub(super) async fn remember<W: WriteObjects>(
     };
     read_destination(destination, transfer, role, work, scratch, &mut known).await?;
     sink.compare_with(known.snapshot.freeze());
+    lists::read(source, store, scratch, sink).await?;
+    if comparison.lists_extra {
+        read_destination(destination, transfer, role, work, scratch, &mut Extra(sink)).await?;
+    }
     Ok(())
 }
 
-/// Reads the destination's rows again, if those that the source lacks are to be listed.
-pub(super) async fn list_extra<W: WriteObjects>(
-    destination: &DataFiles,
-    role: &impl ReadObjects,
-    work: &impl ReadObjects,
-    scratch: &impl Scratch,
-    sink: &mut Sink<'_, W>,
-) -> Result<(), Error> {
-    let transfer = sink.leg.transfer;
-    match transfer.select.comparison() {
-        Some(Comparison { lists_extra: true, .. }) => {
-            read_destination(destination, transfer, role, work, scratch, &mut Extra(sink)).await
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
 /// What lies in the work bucket of the destination's is ours to read, anything else the batch role's.
-async fn read_destination(
+pub(super) async fn read_destination(
     list: &DataFiles,
     transfer: &Transfer,
     role: &impl ReadObjects,
@@ -111,25 +98,14 @@ pub(super) async fn partition(
         schema: PartitionWriter::schema_of(transfer.versions).to_owned(),
         files: Vec::new(),
     });
-    let folder = Layout::of(&transfer.name).tallies();
-    let mut after = None;
-    loop {
-        let page = work
-            .list(&transfer.work_bucket, folder.as_str(), after.as_deref())
-            .await
-            .map_err(|error| Error::Aws { doing: format!("list {folder}"), error })?;
-        after = page.objects.last().map(|last| last.object.key.to_string());
-        for PageObject { object, .. } in page.objects {
-            let leg: LegTally = read_json(&ObjectAt::new(&transfer.work_bucket, object.key), work).await?;
-            for part in leg.tally.partitions.into_iter().filter(|part| part.partition == number) {
-                match part.side {
-                    Side::Source => lists[0].files.push(part.file),
-                    Side::Destination => lists[1].files.push(part.file),
-                }
+    each_tally(transfer, work, |leg| {
+        for part in leg.tally.partitions.into_iter().filter(|part| part.partition == number) {
+            match part.side {
+                Side::Source => lists[0].files.push(part.file),
+                Side::Destination => lists[1].files.push(part.file),
             }
         }
-        if !page.more {
-            return Ok(lists);
-        }
-    }
+    })
+    .await?;
+    Ok(lists)
 }

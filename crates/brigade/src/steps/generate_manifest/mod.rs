@@ -153,12 +153,11 @@ pub async fn run(
     let leg = Leg::new(transfer, slice.index, cursor.leg, *compression, work);
     let mut sink = Sink::new(leg, slice.content.side());
     let next = match &slice.content {
-        // What lies in the work bucket of the destination's is ours to read.
-        SliceContent::Inventory { side: Side::Destination, list } if list.bucket == transfer.work_bucket => {
-            lists::read(list, work, scratch, &mut sink).await?;
+        SliceContent::Inventory { side: Side::Destination, list } => {
+            comparison::read_destination(list, transfer, role, work, scratch, &mut sink).await?;
             None
         }
-        SliceContent::Inventory { list, .. } => {
+        SliceContent::Inventory { side: Side::Source, list } => {
             lists::read(list, role, scratch, &mut sink).await?;
             None
         }
@@ -170,16 +169,12 @@ pub async fn run(
         }
         SliceContent::Csv { etag } => csv::read(cursor, etag, role, has_time, &mut sink).await?,
         SliceContent::Comparison { source, destination } => {
-            comparison::remember(destination, role, work, scratch, &mut sink).await?;
-            lists::read(source, role, scratch, &mut sink).await?;
-            comparison::list_extra(destination, role, work, scratch, &mut sink).await?;
+            comparison::run([source, destination], role, role, work, scratch, &mut sink).await?;
             None
         }
         SliceContent::Partition { number } => {
             let [source, destination] = &comparison::partition(transfer, *number, work).await?;
-            comparison::remember(destination, role, work, scratch, &mut sink).await?;
-            lists::read(source, work, scratch, &mut sink).await?;
-            comparison::list_extra(destination, role, work, scratch, &mut sink).await?;
+            comparison::run([source, destination], work, role, work, scratch, &mut sink).await?;
             None
         }
     };
