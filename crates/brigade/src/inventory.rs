@@ -5,7 +5,7 @@
 //! Columns are found by their name in `fileSchema`, never by position, and those that nobody asks
 //! for are passed over. Every data file's size and MD5 are checked while it streams.
 //!
-//! What bounds it: of the time for a million rows, inflating takes some six tenths and the MD5 two;
+//! What bounds it: of the time for a million rows, inflating takes almost half and the MD5s a quarter;
 //! neither of them can be shared out within a file.
 
 use md5::{Digest, Md5};
@@ -261,12 +261,17 @@ impl Columns {
                 .map(|cell| cell.parse().map_err(|_| format!("size {cell:?} is no number")))
                 .transpose()?,
             modified: filled(self.modified)?.map(Modified::Text),
-            etag: filled(self.etag)?.map(|etag| etag.trim_matches('"')),
+            etag: filled(self.etag)?.map(unquoted),
             storage_class,
             archived: is_archived(storage_class, filled(self.tier)?),
             encryption: filled(self.encryption)?,
         })
     }
+}
+
+/// An ETag without the quotes that HTTP puts around it.
+fn unquoted(etag: &str) -> &str {
+    etag.strip_prefix('"').and_then(|etag| etag.strip_suffix('"')).unwrap_or(etag)
 }
 
 /// A version's id as it must be; inventories leave that of a version without one empty.
@@ -341,11 +346,10 @@ impl<'a> DataFile<'a> {
         let Self { check, inflate, mut rows, mut reader } = self;
         check.finish()?;
         let file = reader.file;
-        let mut each = |row: Row<'_>| reader.read(&row, each);
         if let Some(inflate) = inflate {
-            inflate.finish(&mut |text| rows.push(text, &mut each)).map_err(|stop: Stop| stop.of(file))?;
+            inflate.finish().map_err(|error| Stop::from(error).of(file))?;
         }
-        rows.finish(&mut each)
+        rows.finish(&mut |row: Row<'_>| reader.read(&row, each))
     }
 }
 

@@ -219,6 +219,17 @@ struct Class {
     sampled_as: [String; 2],
     /// What comes after it is no better than the sample that is there.
     worst: Rank,
+    /// The last of its folders: rows that follow one another mostly share it.
+    kind: Option<Kind>,
+}
+
+/// A folder of a class, as the sample knows it.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    folder: usize,
+    number: u64,
+    /// What comes after it is no better than the sample that is there.
+    worst: Rank,
 }
 
 /// Classes, and folders, that are counted side by side before their counts are put away.
@@ -242,24 +253,32 @@ impl Counter {
                 let folder = self.folder_of(object);
                 self.folders[folder].1.add(object.size);
                 if way == Way::Copy {
-                    self.sample(class, object);
+                    self.sample(class, folder, object);
                 }
             }
         }
     }
 
     /// Offers an object to the sample, of its class and of its folder in that class.
-    fn sample(&mut self, class: usize, object: &Listed<'_>) {
+    fn sample(&mut self, class: usize, folder: usize, object: &Listed<'_>) {
         let (class, sample) = (&mut self.classes[class], &mut self.tally.sample);
         let rank = Rank::of(object);
         if rank < class.worst {
             class.worst = sample.offer(&class.sampled_as, rank, object);
         }
-        let kind = XxHash3_64::oneshot_with_seed(class.hash, first_folder(object.key).as_bytes());
-        let worst = self.worst.get(&kind).copied().unwrap_or(Rank::LAST);
-        if self.last_kind.is_none_or(|last| kind <= last) && rank < worst {
-            let worst = sample.offer(&[format!("2{kind:016x}")], rank, object);
-            self.worst.insert(kind, worst);
+        if class.kind.is_none_or(|kind| kind.folder != folder) {
+            let number = XxHash3_64::oneshot_with_seed(class.hash, self.folders[folder].0.as_bytes());
+            let worst = match self.last_kind {
+                Some(last) if number > last => Rank::FIRST,
+                _ => self.worst.get(&number).copied().unwrap_or(Rank::LAST),
+            };
+            class.kind = Some(Kind { folder, number, worst });
+        }
+        if let Some(kind) = &mut class.kind
+            && rank < kind.worst
+        {
+            kind.worst = sample.offer(&[format!("2{:016x}", kind.number)], rank, object);
+            self.worst.insert(kind.number, kind.worst);
             self.last_kind = sample.last_folder();
             if self.worst.len() > AT_ONCE {
                 self.worst.clear();
@@ -342,6 +361,9 @@ impl Counter {
 
     fn put_folders_away(&mut self) {
         self.by_hash.clear();
+        for class in &mut self.classes {
+            class.kind = None;
+        }
         for (folder, count) in self.folders.drain(..) {
             self.tally.prefixes.add(folder, count);
         }
@@ -361,6 +383,7 @@ impl Class {
             // Buckets sort first and classes next, so that no number of folders drops one of them.
             sampled_as: [format!("0{:016x}", fingerprint(&[bucket])), format!("1{of_class:016x}")],
             worst: Rank::LAST,
+            kind: None,
         }
     }
 }
