@@ -22,6 +22,12 @@ use crate::route::SourceObject;
 /// its slice.
 pub const PART_BYTES: usize = 4 * 1024 * 1024;
 
+/// Bytes kept free for a part: so many that glibc maps them apart from its heap, and gives all of them
+/// back when the part is written (above 32 MiB,
+/// <https://sourceware.org/glibc/manual/latest/html_node/Malloc-Tunable-Parameters.html>). Parts that grow
+/// on the heap leave holes there, which took more memory than the parts.
+const ROOM: usize = 33 * 1024 * 1024;
+
 /// Bytes of rows that are compressed at a time.
 const STEP: usize = 64 * 1024;
 
@@ -90,11 +96,11 @@ impl PartWriter {
     /// A writer of parts that are compressed so.
     #[must_use]
     pub fn new(compression: Compression) -> Self {
-        let gzip = match compression {
-            Compression::Gzip => Some(GzEncoder::new(Vec::new(), Compression::LEVEL)),
-            Compression::None => None,
+        let (text, gzip) = match compression {
+            Compression::Gzip => (Vec::new(), Some(GzEncoder::new(room(), Compression::LEVEL))),
+            Compression::None => (room(), None),
         };
-        Self { text: Vec::new(), gzip, rows: 0 }
+        Self { text, gzip, rows: 0 }
     }
 
     /// Adds an object, naming its version if the manifest pins versions.
@@ -141,10 +147,10 @@ impl PartWriter {
         }
         self.compress();
         let bytes = match &mut self.gzip {
-            Some(gzip) => std::mem::replace(gzip, GzEncoder::new(Vec::new(), Compression::LEVEL))
+            Some(gzip) => std::mem::replace(gzip, GzEncoder::new(room(), Compression::LEVEL))
                 .finish()
                 .unwrap_or_else(|_| unreachable!("a Vec takes every byte")),
-            None => std::mem::take(&mut self.text),
+            None => std::mem::replace(&mut self.text, room()),
         };
         Some(Part { bytes, rows })
     }
@@ -155,6 +161,11 @@ impl PartWriter {
             self.text.clear();
         }
     }
+}
+
+/// Room for a part. What is never filled takes up addresses, not memory.
+fn room() -> Vec<u8> {
+    Vec::with_capacity(ROOM)
 }
 
 /// The row of an object in a list: bucket, encoded key, version, bytes, storage class, remark.
