@@ -389,22 +389,22 @@ impl From<DamagedFile> for Stop {
 }
 
 /// Reads with an `each` that keeps its error to itself.
-fn caught<E: From<DamagedFile>>(
+fn caught<T, E: From<DamagedFile>>(
     each: &mut impl FnMut(&Listed<'_>) -> Result<(), E>,
-    read: impl FnOnce(&mut Each<'_>) -> Result<(), Stop>,
-) -> Result<(), E> {
-    let mut callers = Ok(());
-    let stopped = read(&mut |listed| {
+    read: impl FnOnce(&mut Each<'_>) -> Result<T, Stop>,
+) -> Result<T, E> {
+    let mut callers = None;
+    let read = read(&mut |listed| {
         each(listed).map_err(|error| {
-            callers = Err(error);
+            callers = Some(error);
             Stop::Caller
         })
     });
-    match stopped {
-        Ok(()) | Err(Stop::Caller) => callers,
-        Err(Stop::Damaged(error)) => Err(error.into()),
-        Err(Stop::Gzip(_)) => unreachable!("it was named"),
-    }
+    read.map_err(|stop| match (stop, callers) {
+        (Stop::Damaged(error), _) => error.into(),
+        (_, Some(error)) => error,
+        (_, None) => unreachable!("the caller stopped, or what stopped was named"),
+    })
 }
 
 /// Makes objects of a file's rows.

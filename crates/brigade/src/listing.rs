@@ -37,9 +37,9 @@ const KEY_BYTES: usize = 6 * 1024;
 /// The keys of a page, until a full one was seen.
 const PAGE: usize = 1000;
 /// Requests for nothing that a listing may begin with, to find out what there is.
-const FREE_GUESSES: f64 = 4.0;
+const FREE_GUESSES: f64 = 3.0;
 /// Requests for nothing per page listed, or known to be there.
-const WASTE: f64 = 0.16;
+const WASTE: f64 = 0.14;
 /// How many pages are believed to be there for each that was listed.
 const FORESIGHT: f64 = 8.0;
 /// What a cut between keys wastes: the last page of a range is half full.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use super::{DamagedFile, InventoryFile, version};
+use super::{DamagedFile, Each, InventoryFile, Stop, caught, unquoted, version};
 use crate::listed::{Listed, Modified, is_archived};
 use crate::route::LONGEST_KEY;
 
@@ -40,33 +40,37 @@ impl<'a> ColumnarFile<'a> {
         &mut self,
         each: &mut impl FnMut(&Listed<'_>) -> Result<(), E>,
     ) -> Result<bool, E> {
+        caught(each, |each| self.take_batch(each))
+    }
+
+    fn take_batch(&mut self, each: &mut Each<'_>) -> Result<bool, Stop> {
         let Self { file, reader, versions, rows } = self;
         let more = reader.next_batch(&mut |record| {
             *rows += 1;
             match listed(record, *versions) {
-                Ok(row) => each(&row).map_err(Stop::Other),
+                Ok(row) => each(&row).map_err(Ended::Reading),
                 Err(problem) => {
                     let error = DamagedFile::Row { key: file.key.to_string(), line: *rows, problem };
-                    Err(Stop::Other(error.into()))
+                    Err(Ended::Reading(error.into()))
                 }
             }
         });
-        more.map_err(|stop| match stop {
-            Stop::Damaged(error) => damaged(file, &error).into(),
-            Stop::Other(error) => error,
+        more.map_err(|ended| match ended {
+            Ended::File(error) => damaged(file, &error).into(),
+            Ended::Reading(stop) => stop,
         })
     }
 }
 
-/// Why reading stopped.
-enum Stop<E> {
-    Damaged(columnar::Damaged),
-    Other(E),
+/// Why a batch ended early.
+enum Ended {
+    File(columnar::Damaged),
+    Reading(Stop),
 }
 
-impl<E> From<columnar::Damaged> for Stop<E> {
+impl From<columnar::Damaged> for Ended {
     fn from(error: columnar::Damaged) -> Self {
-        Self::Damaged(error)
+        Self::File(error)
     }
 }
 
@@ -88,7 +92,7 @@ fn listed<'a>(record: &columnar::Record<'a>, versions: bool) -> Result<Listed<'a
         delete_marker: record.is_delete_marker.unwrap_or(false),
         size: record.size,
         modified: record.last_modified.map(Modified::Millis),
-        etag: filled(record.e_tag).map(|etag| etag.trim_matches('"')),
+        etag: filled(record.e_tag).map(unquoted),
         storage_class,
         archived: is_archived(storage_class, filled(record.intelligent_tiering_access_tier)),
         encryption: filled(record.encryption_status),

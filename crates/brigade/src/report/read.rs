@@ -204,7 +204,7 @@ impl<'a> ResultReader<'a> {
     ///
     /// # Errors
     /// At the first row that is none.
-    pub fn push(&mut self, chunk: &[u8], each: &mut impl FnMut(TaskResult<'_>)) -> Result<(), DamagedReport> {
+    pub fn push(&mut self, chunk: &[u8], each: &mut dyn FnMut(TaskResult<'_>)) -> Result<(), DamagedReport> {
         self.digest.update(chunk);
         self.rows.push(chunk, each).map_err(|damage| damage.of(self.file))
     }
@@ -213,7 +213,7 @@ impl<'a> ResultReader<'a> {
     ///
     /// # Errors
     /// When the MD5 differs.
-    pub fn finish(mut self, each: &mut impl FnMut(TaskResult<'_>)) -> Result<(), DamagedReport> {
+    pub fn finish(mut self, each: &mut dyn FnMut(TaskResult<'_>)) -> Result<(), DamagedReport> {
         self.rows.finish(each).map_err(|damage| damage.of(self.file))?;
         let found = hex::encode(self.digest.finalize());
         if found.eq_ignore_ascii_case(&self.file.md5) {
@@ -258,7 +258,7 @@ struct TaskRows {
 }
 
 impl TaskRows {
-    fn push(&mut self, chunk: &[u8], each: &mut impl FnMut(TaskResult<'_>)) -> Result<(), DamagedRow> {
+    fn push(&mut self, chunk: &[u8], each: &mut dyn FnMut(TaskResult<'_>)) -> Result<(), DamagedRow> {
         let mut rest = chunk;
         // As much of the rest as is UTF-8, looked at once, where the first row begins.
         let mut text = None;
@@ -286,7 +286,7 @@ impl TaskRows {
     }
 
     /// Hands on a last row that no line end closed.
-    fn finish(&mut self, each: &mut impl FnMut(TaskResult<'_>)) -> Result<(), DamagedRow> {
+    fn finish(&mut self, each: &mut dyn FnMut(TaskResult<'_>)) -> Result<(), DamagedRow> {
         if !self.exact.open {
             return Ok(());
         }
@@ -298,7 +298,7 @@ impl TaskRows {
         &self,
         pushed: Pushed,
         line: u64,
-        each: &mut impl FnMut(TaskResult<'_>),
+        each: &mut dyn FnMut(TaskResult<'_>),
     ) -> Result<(), DamagedRow> {
         let task = match pushed {
             Pushed::Open => return Ok(()),
@@ -311,7 +311,7 @@ impl TaskRows {
 
     /// Hands on rows as long as they are in sight from end to end and need no unescaping. What
     /// follows begins with another row, which [`ExactRow`] may refuse.
-    fn plain_rows<'c>(&mut self, text: &'c str, each: &mut impl FnMut(TaskResult<'_>)) -> &'c str {
+    fn plain_rows<'c>(&mut self, text: &'c str, each: &mut dyn FnMut(TaskResult<'_>)) -> &'c str {
         let mut rest = text;
         loop {
             while let [end @ (b'\n' | b'\r'), ..] = rest.as_bytes() {

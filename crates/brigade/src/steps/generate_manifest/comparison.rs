@@ -23,14 +23,14 @@ pub(super) async fn run<W: WriteObjects>(
     scratch: &impl Scratch,
     sink: &mut Sink<'_, W>,
 ) -> Result<(), Error> {
-    let transfer = sink.leg.transfer;
+    let transfer = sink.sorter.leg.transfer;
     let Some(comparison) = transfer.select.comparison() else { return Ok(()) };
     let mut known = Known {
         bucket: transfer.destination.bucket.as_str(),
         snapshot: SnapshotBuilder::new(comparison.rule),
     };
     read_destination(destination, transfer, role, work, scratch, &mut known).await?;
-    sink.compare_with(known.snapshot.freeze());
+    sink.sorter.compare_with(known.snapshot.freeze());
     lists::read(source, store, scratch, sink).await?;
     if comparison.lists_extra {
         read_destination(destination, transfer, role, work, scratch, &mut Extra(sink)).await?;
@@ -77,7 +77,7 @@ struct Extra<'a, 'b, W>(&'a mut Sink<'b, W>);
 
 impl<W: WriteObjects> TakeRows for Extra<'_, '_, W> {
     fn take(&mut self, row: &Listed<'_>) -> Result<(), Error> {
-        self.0.note_extra(row);
+        self.0.sorter.note_extra(row);
         Ok(())
     }
 

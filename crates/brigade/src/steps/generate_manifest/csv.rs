@@ -22,7 +22,7 @@ pub(super) async fn read<W: WriteObjects>(
     has_time: impl Fn() -> bool,
     sink: &mut Sink<'_, W>,
 ) -> Result<Option<Cursor>, Error> {
-    let transfer = sink.leg.transfer;
+    let transfer = sink.sorter.leg.transfer;
     let ObjectSource::Csv(source) = &transfer.objects else {
         return Ok(None);
     };
@@ -77,21 +77,21 @@ async fn look_up<W: WriteObjects>(
                 object.archived = facts.archived;
                 object.encryption = facts.encryption;
                 if let Some(key) = facts.kms_key {
-                    sink.leg.counter.note_key(key);
+                    sink.sorter.leg.counter.note_key(key);
                 }
-                sink.take(&Listed {
+                sink.sorter.take(&Listed {
                     modified: facts.modified.map(|time| Modified::Millis(time.as_millisecond())),
                     etag: Some(&facts.etag),
                     ..object.listed(at.bucket.as_str())
                 })?;
             }
             Err(AwsError::NotFound(_)) => {
-                sink.leg.take(&object.listed(at.bucket.as_str()), Route::Skip(SkipReason::Missing))?;
+                sink.sorter.leg.take(&object.listed(at.bucket.as_str()), Route::Skip(SkipReason::Missing))?;
             }
             // Whether the job may read it is for the permission gate, and its own report, to say. So
             // is what a HEAD refuses without a word: SSE-C, or a version id that S3 never gave.
             Err(AwsError::Forbidden(_) | AwsError::Refused(_)) => {
-                sink.take(&object.listed(at.bucket.as_str()))?;
+                sink.sorter.take(&object.listed(at.bucket.as_str()))?;
             }
             Err(error) => return Err(Error::Aws { doing: format!("look at {at}"), error }),
         }

@@ -21,12 +21,11 @@ use crate::transfer::Transfer;
 const LIST_BYTES: usize = 8 * 1024 * 1024;
 
 /// One invocation's output.
-pub(super) struct Leg<'a, W> {
+pub(super) struct Leg<'a> {
     pub(super) transfer: &'a Transfer,
     slice: u32,
     leg: u32,
     compression: Compression,
-    work: &'a W,
     pub(super) counter: Counter,
     open: Vec<OpenPart>,
     lists: Vec<(List, String)>,
@@ -45,20 +44,13 @@ struct OpenPart {
     rows: PartWriter,
 }
 
-impl<'a, W: WriteObjects> Leg<'a, W> {
-    pub(super) fn new(
-        transfer: &'a Transfer,
-        slice: u32,
-        leg: u32,
-        compression: Compression,
-        work: &'a W,
-    ) -> Self {
+impl<'a> Leg<'a> {
+    pub(super) fn new(transfer: &'a Transfer, slice: u32, leg: u32, compression: Compression) -> Self {
         Self {
             transfer,
             slice,
             leg,
             compression,
-            work,
             counter: Counter::default(),
             open: Vec::new(),
             lists: Vec::new(),
@@ -176,23 +168,23 @@ impl<'a, W: WriteObjects> Leg<'a, W> {
     }
 
     /// Writes what is full.
-    pub(super) async fn flush(&mut self) -> Result<(), Error> {
+    pub(super) async fn flush(&mut self, work: &impl WriteObjects) -> Result<(), Error> {
         for (key, bytes, content_type) in self.full.drain(..) {
             let at = ObjectAt::new(&self.transfer.work_bucket, key);
-            write(&at, bytes, content_type, self.work).await?;
+            write(&at, bytes, content_type, work).await?;
         }
         Ok(())
     }
 
     /// Writes what is left, and the counts after it.
-    pub(super) async fn finish(mut self, last: bool) -> Result<(), Error> {
+    pub(super) async fn finish(mut self, last: bool, work: &impl WriteObjects) -> Result<(), Error> {
         (0..self.open.len()).for_each(|at| self.close_part(at));
         (0..self.lists.len()).for_each(|at| self.close_list(at));
-        self.flush().await?;
+        self.flush(work).await?;
         let key = Layout::of(&self.transfer.name).tally(self.slice, self.leg);
         let tally = LegTally { slice: self.slice, leg: self.leg, last, tally: self.counter.take() };
         let bytes = serde_json::to_vec(&tally).unwrap_or_default();
-        write(&ObjectAt::new(&self.transfer.work_bucket, key), bytes, "application/json", self.work).await
+        write(&ObjectAt::new(&self.transfer.work_bucket, key), bytes, "application/json", work).await
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) trait TakeRows: Send {
 
 impl<W: WriteObjects> TakeRows for Sink<'_, W> {
     fn take(&mut self, row: &Listed<'_>) -> Result<(), Error> {
-        Sink::take(self, row)
+        self.sorter.take(row)
     }
 
     fn flush(&mut self) -> impl Future<Output = Result<(), Error>> + Send {
@@ -105,7 +105,7 @@ pub(super) async fn list_source<W: WriteObjects>(
     has_time: impl Fn() -> bool,
     sink: &mut Sink<'_, W>,
 ) -> Result<Option<Cursor>, Error> {
-    let transfer = sink.leg.transfer;
+    let transfer = sink.sorter.leg.transfer;
     let prefix = match &transfer.objects {
         ObjectSource::Listing(listing) => listing.prefix.as_str(),
         ObjectSource::Inventory(_) | ObjectSource::Inventories(_) | ObjectSource::Csv(_) => "",
@@ -120,7 +120,7 @@ pub(super) async fn list_destination<W: WriteObjects>(
     has_time: impl Fn() -> bool,
     sink: &mut Sink<'_, W>,
 ) -> Result<Option<Cursor>, Error> {
-    let destination = &sink.leg.transfer.destination;
+    let destination = &sink.sorter.leg.transfer.destination;
     list(&destination.bucket, &destination.folder(), cursor, work, has_time, sink).await
 }
 
@@ -148,7 +148,7 @@ async fn list<W: WriteObjects>(
             .map_err(|error| Error::Aws { doing: format!("list bucket {bucket}"), error })?;
         let Some(objects) = listed else { break };
         for object in &objects {
-            sink.take(&object.listed(bucket.as_str()))?;
+            sink.sorter.take(&object.listed(bucket.as_str()))?;
         }
         sink.flush().await?;
     }

@@ -19,7 +19,7 @@ use crate::manifest::{Compression, InvalidCsv};
 use crate::ports::{AwsError, ReadObjects, Scratch, WriteObjects};
 use crate::select::Untold;
 use crate::steps::check_inventory::{Side, Slice, SliceContent};
-use crate::steps::generate_manifest::sink::Sink;
+use crate::steps::generate_manifest::sink::{Sink, Sorter};
 use crate::tally::Tally;
 use crate::transfer::Transfer;
 
@@ -150,8 +150,8 @@ pub async fn run(
     has_time: impl Fn() -> bool + Send,
 ) -> Result<Output, Error> {
     let Input { transfer, slice, cursor, compression } = &input;
-    let leg = Leg::new(transfer, slice.index, cursor.leg, *compression, work);
-    let mut sink = Sink::new(leg, slice.content.side());
+    let leg = Leg::new(transfer, slice.index, cursor.leg, *compression);
+    let mut sink = Sink::new(Sorter::new(leg, slice.content.side()), work);
     let next = match &slice.content {
         SliceContent::Inventory { side: Side::Destination, list } => {
             comparison::read_destination(list, transfer, role, work, scratch, &mut sink).await?;

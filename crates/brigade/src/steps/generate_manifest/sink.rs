@@ -1,4 +1,7 @@
 //! Where rows go: selected, compared if the transfer compares, and into the leg's output.
+//!
+//! What happens to every row knows no store, so that it is compiled here, for speed, and not with
+//! whoever runs the step.
 
 use crate::compare::{Decision, PartitionWriter, Partitions, Snapshot};
 use crate::listed::Listed;
@@ -13,10 +16,45 @@ use crate::steps::generate_manifest::waiting::Waiting;
 use crate::tally::List;
 use crate::transfer::Transfer;
 
-/// Takes the rows of a slice.
+/// Takes the rows of a slice, and writes what they fill.
 pub(super) struct Sink<'a, W> {
-    pub(super) leg: Leg<'a, W>,
-    pub(super) selector: Selector,
+    pub(super) sorter: Sorter<'a>,
+    work: &'a W,
+}
+
+impl<'a, W: WriteObjects> Sink<'a, W> {
+    /// A sink that writes to `work`.
+    pub(super) fn new(sorter: Sorter<'a>, work: &'a W) -> Self {
+        Self { sorter, work }
+    }
+
+    /// Writes what is full.
+    pub(super) async fn flush(&mut self) -> Result<(), Error> {
+        self.sorter.decide()?;
+        while self.sorter.close_partition()? {
+            self.sorter.leg.flush(self.work).await?;
+        }
+        self.sorter.leg.flush(self.work).await
+    }
+
+    /// Writes what is left, and the counts after it.
+    pub(super) async fn finish(mut self, last: bool) -> Result<(), Error> {
+        self.flush().await?;
+        let Sorter { mut leg, then, side, .. } = self.sorter;
+        if let Then::Partition(writer) = then {
+            for file in writer.finish() {
+                leg.put_partition(side, file.map_err(|error| packing(&error))?);
+                leg.flush(self.work).await?;
+            }
+        }
+        leg.finish(last, self.work).await
+    }
+}
+
+/// Sorts the rows of a slice.
+pub(super) struct Sorter<'a> {
+    pub(super) leg: Leg<'a>,
+    selector: Selector,
     side: Side,
     then: Then,
     /// Whether objects that only the destination has are to be listed.
@@ -34,9 +72,9 @@ enum Then {
     Partition(PartitionWriter),
 }
 
-impl<'a, W: WriteObjects> Sink<'a, W> {
-    /// A sink for the rows of one side, or of both if they are compared at once.
-    pub(super) fn new(leg: Leg<'a, W>, side: Option<Side>) -> Self {
+impl<'a> Sorter<'a> {
+    /// A sorter of the rows of one side, or of both if they are compared at once.
+    pub(super) fn new(leg: Leg<'a>, side: Option<Side>) -> Self {
         let transfer = leg.transfer;
         let then = match (side, Partitions::new(transfer.partitions)) {
             (Some(_), Some(partitions)) => {
@@ -162,28 +200,11 @@ impl<'a, W: WriteObjects> Sink<'a, W> {
         }
     }
 
-    /// Writes what is full.
-    pub(super) async fn flush(&mut self) -> Result<(), Error> {
-        self.decide()?;
-        while let Then::Partition(writer) = &mut self.then
-            && let Some(file) = writer.take_full().map_err(|error| packing(&error))?
-        {
-            self.leg.put_partition(self.side, file);
-            self.leg.flush().await?;
-        }
-        self.leg.flush().await
-    }
-
-    /// Writes what is left, and the counts after it.
-    pub(super) async fn finish(mut self, last: bool) -> Result<(), Error> {
-        self.decide()?;
-        if let Then::Partition(writer) = std::mem::replace(&mut self.then, Then::Route) {
-            for file in writer.finish() {
-                self.leg.put_partition(self.side, file.map_err(|error| packing(&error))?);
-                self.leg.flush().await?;
-            }
-        }
-        self.leg.finish(last).await
+    /// Hands a full file of a partition to the leg; whether there was one.
+    fn close_partition(&mut self) -> Result<bool, Error> {
+        let Then::Partition(writer) = &mut self.then else { return Ok(false) };
+        let file = writer.take_full().map_err(|error| packing(&error))?;
+        Ok(file.map(|file| self.leg.put_partition(self.side, file)).is_some())
     }
 }
 
