@@ -218,7 +218,13 @@ impl Estimate {
             return Vec::new();
         }
         let each = part_pace();
-        let sizes = work.tally.largest.objects().iter().filter(|object| !object.archived);
+        let sizes = work
+            .tally
+            .largest
+            .objects()
+            .iter()
+            .map(|largest| &largest.object)
+            .filter(|object| !object.archived);
         let largest = sizes.filter_map(|object| object.size).max().unwrap_or_default() as f64;
         let all = pace.of(count, 1);
         let alone = Span::new(largest / each.quick, largest / each.slow);

@@ -473,6 +473,13 @@ impl TransferRequest {
                 "is all, but a listing tells current versions only; use an inventory of all versions",
             ));
         }
+        let lists_extra = self.select.comparison().is_some_and(|comparison| comparison.lists_extra);
+        if lists_extra && matches!(self.objects, ObjectSource::Csv(_)) {
+            return Err(InvalidRequest::new(
+                "select.sync.listExtra",
+                "is true, but a CSV names chosen objects, so nearly all of the destination's would be listed; use an inventory or a listing, or leave it out",
+            ));
+        }
         self.destination.check()
     }
 }
@@ -630,6 +637,9 @@ mod tests {
             refused(&json!({"objects": {"inventories": []}})),
             refused(
                 &json!({"objects": {"inventories": [{"bucket": "reports", "manifestKey": "data.csv.gz"}]}}),
+            ),
+            refused(
+                &json!({"objects": {"csv": {"bucket": "reports", "key": "list.csv"}}, "select": {"sync": {"listExtra": true}}}),
             ),
             refused(&json!({"objects": listing, "destination": {"kmsKey": "alias/photos"}})),
             refused(&json!({"objects": listing, "destination": {"prefix": "in/"}})),

@@ -391,7 +391,7 @@ impl Class {
 /// The largest objects, at most [`Largest::MOST`], the largest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Largest(Vec<SourceObject>);
+pub struct Largest(Vec<BucketObject>);
 
 impl Largest {
     /// Objects kept.
@@ -400,20 +400,23 @@ impl Largest {
     fn offer(&mut self, object: &Listed<'_>) {
         let Some(size) = object.size else { return };
         let full = self.0.len() == Self::MOST;
-        let beyond = |least: &SourceObject| {
+        let beyond = |least: &BucketObject| {
+            let least = &least.object;
             Some(size) < least.size || Some(size) == least.size && object.key > least.key.as_str()
         };
         if full && self.0.last().is_some_and(beyond) {
             return;
         }
-        if let Some(object) = object.to_object() {
+        if let Some(object) = BucketObject::of(object) {
             self.insert(object);
         }
     }
 
-    fn insert(&mut self, object: SourceObject) {
-        fn order(object: &SourceObject) -> (Reverse<Option<u64>>, &str, Option<&str>) {
-            (Reverse(object.size), object.key.as_str(), object.version.as_ref().map(VersionId::as_str))
+    fn insert(&mut self, object: BucketObject) {
+        fn order(of: &BucketObject) -> (Reverse<Option<u64>>, &str, &str, Option<&str>) {
+            let BucketObject { bucket, object } = of;
+            let version = object.version.as_ref().map(VersionId::as_str);
+            (Reverse(object.size), object.key.as_str(), bucket.as_str(), version)
         }
         let at = self.0.partition_point(|other| order(other) <= order(&object));
         self.0.insert(at, object);
@@ -426,7 +429,7 @@ impl Largest {
 
     /// The objects, the largest first.
     #[must_use]
-    pub fn objects(&self) -> &[SourceObject] {
+    pub fn objects(&self) -> &[BucketObject] {
         &self.0
     }
 }
@@ -485,16 +488,23 @@ fn first_folder(key: &str) -> &str {
 /// on the set of objects alone, not on their order or on who counted them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Sample(BTreeMap<String, BTreeMap<String, Sampled>>);
+pub struct Sample(BTreeMap<String, BTreeMap<String, BucketObject>>);
 
-/// An object of the sample.
+/// An object, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Sampled {
+pub struct BucketObject {
     /// Its bucket.
     pub bucket: BucketName,
     /// The object.
     pub object: SourceObject,
+}
+
+impl BucketObject {
+    /// What is kept of a row; none if bucket, key or version id are none.
+    fn of(row: &Listed<'_>) -> Option<Self> {
+        Some(Self { bucket: row.bucket.parse().ok()?, object: row.to_object()? })
+    }
 }
 
 impl Sample {
@@ -512,8 +522,7 @@ impl Sample {
 
     /// Offers an object to kinds; what ranks no better than the answer need not be offered again.
     fn offer(&mut self, kinds: &[String], rank: Rank, object: &Listed<'_>) -> Rank {
-        if let (Some(object), Ok(bucket)) = (object.to_object(), object.bucket.parse::<BucketName>()) {
-            let sampled = Sampled { bucket, object };
+        if let Some(sampled) = BucketObject::of(object) {
             for kind in kinds {
                 self.0.entry(kind.clone()).or_default().insert(rank.text(), sampled.clone());
             }
@@ -551,17 +560,17 @@ impl Sample {
 
     /// At most `most` of the sampled objects: one of each kind, then the second of each.
     #[must_use]
-    pub fn spread(&self, most: usize) -> Vec<&Sampled> {
+    pub fn spread(&self, most: usize) -> Vec<&BucketObject> {
         let round = |at| self.0.values().filter_map(move |objects| objects.iter().nth(at));
         let mut seen = BTreeSet::new();
-        let mut once = |rank, sampled: &'_ Sampled| seen.insert((rank, sampled.bucket.clone()));
+        let mut once = |rank, sampled: &'_ BucketObject| seen.insert((rank, sampled.bucket.clone()));
         let objects = (0..Self::PER_KIND).flat_map(round).filter(|(rank, sampled)| once(*rank, sampled));
         objects.map(|(_, sampled)| sampled).take(most).collect()
     }
 
     /// The sampled objects.
     #[must_use]
-    pub fn objects(&self) -> Vec<&Sampled> {
+    pub fn objects(&self) -> Vec<&BucketObject> {
         self.spread(usize::MAX)
     }
 }
@@ -668,7 +677,7 @@ mod tests {
             let by_class = sum(tally.storage_classes.values());
             prop_assert_eq!(in_manifests, by_class);
             let largest = objects.iter().enumerate().filter(|(at, _)| at % 5 > 1).filter_map(|(_, o)| o.size).max();
-            prop_assert_eq!(tally.largest.objects().first().and_then(|object| object.size), largest);
+            prop_assert_eq!(tally.largest.objects().first().and_then(|largest| largest.object.size), largest);
             prop_assert!(tally.sample.objects().len() <= Sample::KINDS * Sample::PER_KIND);
         }
 

@@ -126,7 +126,7 @@ fn a_plan_as_json_counts_every_row() {
     assert_eq!(plan["tally"]["ways"]["multipart"], json!({"objects": 1, "bytes": 6 * GIB}));
     assert_eq!(plan["tally"]["ways"]["restore"], json!({"objects": 1, "bytes": 5000}));
     assert_eq!(plan["tally"]["unselected"]["noncurrent"], 1);
-    assert_eq!(plan["tally"]["largest"][0]["key"], "b/large.tar");
+    assert_eq!(plan["tally"]["largest"][0]["object"]["key"], "b/large.tar");
     assert_eq!(plan["destination"]["storageClass"], "STANDARD");
 }
 

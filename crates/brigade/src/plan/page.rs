@@ -9,7 +9,7 @@ use super::{Canary, CanaryManifest, Plan, PlanHash, PlannedManifest};
 use crate::cost::{CostLine, Payer};
 use crate::estimate::{Assumption, Span};
 use crate::route::{SourceObject, Turn, Way};
-use crate::tally::Count;
+use crate::tally::{BucketObject, Count};
 use crate::words::{dollars, grouped, objects};
 
 /// Rows of a table; what follows is counted together.
@@ -32,7 +32,9 @@ struct Page<'a> {
     dollars: String,
     flow: Flow,
     tables: Vec<Table>,
-    largest: &'a [SourceObject],
+    largest: &'a [BucketObject],
+    /// Whether keys alone don't tell which objects are meant.
+    of_buckets: bool,
     costs: Vec<CostTable<'a>>,
     times: Vec<Time>,
 }
@@ -105,6 +107,7 @@ impl Plan {
             flow: self.flow(),
             tables: self.tables(),
             largest: self.tally.largest.objects(),
+            of_buckets: self.tally.largest.objects().windows(2).any(|pair| pair[0].bucket != pair[1].bucket),
             costs: self.costs(),
             times: self.times(),
         }

@@ -157,7 +157,7 @@ pub struct SyncRequest {
     /// Whether whatever is present is left alone (`--no-overwrite`).
     pub no_overwrite: bool,
     /// Whether objects that only the destination has are listed: what `--delete` would remove.
-    /// Nothing is ever deleted.
+    /// Nothing is ever deleted. Not with a CSV, which names chosen objects.
     pub list_extra: bool,
 }
 

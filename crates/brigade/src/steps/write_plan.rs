@@ -20,7 +20,7 @@ use crate::route::{SourceObject, Turn, Way};
 use crate::steps::check_inventory::{Slice, SliceContent};
 use crate::steps::generate_manifest::LegTally;
 use crate::steps::{each_tally, read_json};
-use crate::tally::{Count, Part, Sampled, Tally};
+use crate::tally::{BucketObject, Count, Part, Tally};
 use crate::transfer::Transfer;
 
 /// Manifests, and so jobs, that a transfer may have: they are told one after another in one
@@ -209,7 +209,7 @@ async fn write_canary(
     let layout = Layout::of(&transfer.name);
     let most = Canary::most(transfer.canary, tally.way(Way::Copy).objects);
     let mut buckets: BTreeMap<&BucketName, Vec<&SourceObject>> = BTreeMap::new();
-    for Sampled { bucket, object } in tally.sample.spread(most) {
+    for BucketObject { bucket, object } in tally.sample.spread(most) {
         buckets.entry(bucket).or_default().push(object);
     }
     let mut manifests = Vec::new();

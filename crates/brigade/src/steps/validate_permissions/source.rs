@@ -15,7 +15,7 @@ use crate::policy::source::ListAccess;
 use crate::ports::{AwsError, AwsResult, InspectAccount, ObjectAt, ObjectFacts, Probe, ReadObjects};
 use crate::request::ObjectSource;
 use crate::steps::check_inventory::ListObject;
-use crate::tally::Sampled;
+use crate::tally::BucketObject;
 use crate::transfer::Transfer;
 
 /// A transfer keeps the parameters that it began with.
@@ -288,7 +288,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         self.findings.add(Finding { proven: false, grant: Some(grant), ..finding });
     }
 
-    async fn probe(&self, Sampled { bucket, object }: &Sampled) -> Seen {
+    async fn probe(&self, BucketObject { bucket, object }: &BucketObject) -> Seen {
         let role = self.role;
         let at = ObjectAt {
             bucket: bucket.clone(),
