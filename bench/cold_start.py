@@ -33,6 +33,7 @@ CLIENTS = {
     "await-confirmation": ["s3", "sns"],
     "decide": ["s3", "stepfunctions"],
     "update-job-status": ["s3control"],
+    "cancel-jobs": ["s3", "s3control"],
     "collect-report": ["s3", "s3control", "sns"],
 }
 

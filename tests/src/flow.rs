@@ -148,6 +148,12 @@ impl Flow {
         }
     }
 
+    /// The execution's ARN.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        format!("arn:aws:states:us-east-1:222222222222:execution:transfer:{}", self.execution)
+    }
+
     /// Runs the execution to its end.
     pub async fn run(&mut self) -> End {
         match self.states().await {
@@ -247,11 +253,7 @@ impl Flow {
     }
 
     async fn check_inventory(&mut self) -> Result<Result<Transfer, End>, Stopped> {
-        let execution = Execution {
-            arn: format!("arn:aws:states:us-east-1:222222222222:execution:transfer:{}", self.execution),
-            name: self.execution.clone(),
-            started: self.started,
-        };
+        let execution = Execution { arn: self.arn(), name: self.execution.clone(), started: self.started };
         let mut granted = false;
         let (mut forbidden, mut absent_since, mut since) = (None, None, None);
         for _ in 0..TURNS {

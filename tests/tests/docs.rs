@@ -315,8 +315,8 @@ fn the_events_of_the_longest_transfer_fit_one_history() {
 fn every_error_name_is_explained() {
     use brigade::failure::Failure;
     use brigade::steps::{
-        await_confirmation, check_inventory, collect_report, create_job, decide, generate_manifest,
-        update_job_status, validate_permissions, write_plan,
+        await_confirmation, cancel_jobs, check_inventory, collect_report, create_job, decide,
+        generate_manifest, update_job_status, validate_permissions, write_plan,
     };
     let page =
         std::fs::read_to_string(repository().join("docs/how-it-works.md")).expect("docs/how-it-works.md");
@@ -326,6 +326,7 @@ fn every_error_name_is_explained() {
     };
     let names = [
         <await_confirmation::Error as Failure>::NAMES,
+        <cancel_jobs::Error as Failure>::NAMES,
         <check_inventory::Error as Failure>::NAMES,
         <collect_report::Error as Failure>::NAMES,
         <create_job::Error as Failure>::NAMES,

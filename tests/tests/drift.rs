@@ -12,7 +12,7 @@ use brigade::layout::Layout;
 use brigade::request::TransferRequest;
 use brigade::route::{Turn, Way};
 use brigade::steps::{
-    await_confirmation, check_inventory, collect_report, create_job, decide, generate_manifest,
+    await_confirmation, cancel_jobs, check_inventory, collect_report, create_job, decide, generate_manifest,
     update_job_status, validate_permissions, write_plan,
 };
 use functions::Settings;
@@ -60,6 +60,7 @@ steps! {
     "validate-permissions" => validate_permissions,
     "create-job" => create_job,
     "await-confirmation" => await_confirmation,
+    "cancel-jobs" => cancel_jobs,
     "decide" => decide,
     "update-job-status" => update_job_status,
     "collect-report" => collect_report,

@@ -318,6 +318,12 @@ pub enum JobStatus {
 }
 
 impl JobStatus {
+    /// Whether the job has ended, or is about to, whatever it is told.
+    #[must_use]
+    pub fn is_ending(self) -> bool {
+        self.is_terminal() || matches!(self, Self::Cancelling | Self::Failing | Self::Completing)
+    }
+
     /// Whether the job has ended, one way or another. `Complete` says nothing about its tasks.
     #[must_use]
     pub fn is_terminal(self) -> bool {

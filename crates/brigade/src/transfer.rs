@@ -314,26 +314,13 @@ impl Transfer {
         deployment: &Deployment,
         execution: Execution,
     ) -> Result<Self, InvalidRequest> {
+        let name = transfer_name(&trigger, &execution.name)?;
         let (request, listed) = match trigger {
             Trigger::Request(request) => (*request, None),
             Trigger::InventoryArrived { bucket, manifest_key, listed } => {
-                let mut request = TransferRequest::of(ObjectSource::Inventory(InventorySource {
-                    bucket,
-                    manifest_key,
-                    wait_minutes: 15,
-                }));
-                request.name = Some(arrival_name(&request.objects)?);
-                (request, Some(listed))
+                let inventory = InventorySource { bucket, manifest_key, wait_minutes: 15 };
+                (TransferRequest::of(ObjectSource::Inventory(inventory)), Some(listed))
             }
-        };
-        let name = match request.name {
-            Some(name) => name,
-            None => execution.name.parse().map_err(|e| {
-                InvalidRequest::new(
-                    "name",
-                    format!("is missing, and the execution's name does not serve: {e}"),
-                )
-            })?,
         };
         let TransferRequest { source, destination, .. } = request;
         only(source.account.as_ref(), &deployment.source_account, "source.account")?;
@@ -504,16 +491,30 @@ fn within(prefix: &str, deployed: &str) -> Result<(), InvalidRequest> {
     ))
 }
 
+/// The name of the transfer that an execution of this name makes of a trigger.
+///
+/// # Errors
+/// When there is none that can be a transfer's.
+pub(crate) fn transfer_name(trigger: &Trigger, execution: &str) -> Result<TransferName, InvalidRequest> {
+    match trigger {
+        Trigger::InventoryArrived { bucket, manifest_key, .. } => arrival_name(bucket, manifest_key),
+        Trigger::Request(request) => match &request.name {
+            Some(name) => Ok(name.clone()),
+            None => execution.parse().map_err(|e| {
+                let problem = format!("is missing, and the execution's name does not serve: {e}");
+                InvalidRequest::new("name", problem)
+            }),
+        },
+    }
+}
+
 /// The name of a transfer that an inventory's arrival starts: the report's configuration and date,
 /// and enough of a hash that two buckets' reports never share one. The same event, delivered
 /// twice, gives the same name.
-fn arrival_name(objects: &ObjectSource) -> Result<TransferName, InvalidRequest> {
+fn arrival_name(bucket: &BucketName, manifest_key: &ObjectKey) -> Result<TransferName, InvalidRequest> {
     use sha2::{Digest, Sha256};
 
-    let ObjectSource::Inventory(inventory) = objects else {
-        return Err(InvalidRequest::new("objects", "only an inventory arrives"));
-    };
-    let key = inventory.manifest_key.as_str();
+    let key = manifest_key.as_str();
     let mut folders = key.rsplit('/').skip(1);
     let date = folders.next().unwrap_or("report");
     let configuration = folders.next().unwrap_or("inventory");
@@ -523,7 +524,7 @@ fn arrival_name(objects: &ObjectSource) -> Result<TransferName, InvalidRequest> 
         .skip_while(|c| !c.is_ascii_alphanumeric())
         .take(60)
         .collect();
-    let hash = hex::encode(Sha256::digest(format!("{}/{key}", inventory.bucket)));
+    let hash = hex::encode(Sha256::digest(format!("{bucket}/{key}")));
     format!("{kept}-{}", &hash[..8])
         .trim_start_matches('-')
         .parse()

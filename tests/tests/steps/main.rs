@@ -21,6 +21,7 @@ mod reports;
 mod selection;
 mod sources;
 mod splits;
+mod stopping;
 mod turns;
 mod verdicts;
 

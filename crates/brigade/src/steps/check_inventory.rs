@@ -533,9 +533,11 @@ fn one_of_each(objects: &ObjectSource, lists: &[List]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whose a transfer's name is.
 #[derive(Serialize, Deserialize)]
-struct Claim {
-    execution: String,
+pub(super) struct Claim {
+    /// The execution's ARN.
+    pub(super) execution: String,
 }
 
 /// Claims the transfer's name for its execution; the owner, if that is another one.

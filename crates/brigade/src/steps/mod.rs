@@ -45,6 +45,7 @@ macro_rules! reads_back {
 }
 
 pub mod await_confirmation;
+pub mod cancel_jobs;
 pub mod check_inventory;
 pub mod collect_report;
 pub mod create_job;

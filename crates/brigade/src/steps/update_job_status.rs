@@ -77,8 +77,7 @@ fn takes(status: JobStatus, order: Order, job: &JobId) -> Result<bool, Error> {
         }
         (Order::Confirm, JobStatus::Suspended) => Ok(true),
         (Order::Confirm, _) => Ok(false),
-        (Order::Cancel, JobStatus::Cancelling | JobStatus::Failing | JobStatus::Completing) => Ok(false),
-        (Order::Cancel, status) => Ok(!status.is_terminal()),
+        (Order::Cancel, status) => Ok(!status.is_ending()),
     }
 }
 
