@@ -97,7 +97,9 @@ impl Worker {
     async fn attempt(&self, row: &Row) -> Attempt {
         match &self.job.request.operation {
             Operation::Copy(copy) => copy.attempt(&self.clients.s3, row).await,
-            Operation::Invoke(invoke) => invoke.attempt(&self.clients.lambda, &self.job.id, row).await,
+            Operation::Invoke(invoke) => {
+                invoke.attempt(&self.clients.lambda, &self.job.id, row, self.config.function_timeout).await
+            }
         }
     }
 }

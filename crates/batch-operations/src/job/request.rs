@@ -82,7 +82,11 @@ pub(crate) enum ReportScope {
 }
 
 impl JobRequest {
-    pub(crate) fn parse(account: &AccountId, body: xml::CreateJobRequest) -> Result<Self, Refusal> {
+    pub(crate) fn parse(
+        account: &AccountId,
+        region: &str,
+        body: xml::CreateJobRequest,
+    ) -> Result<Self, Refusal> {
         let token = required(body.client_request_token, "ClientRequestToken")?;
         length("ClientRequestToken", &token, 1..=64)?;
         if let Some(description) = &body.description {
@@ -114,7 +118,7 @@ impl JobRequest {
             priority,
             role,
             manifest: parse_manifest(&manifest)?,
-            operation: parse_operation(&operation)?,
+            operation: parse_operation(&operation, region)?,
             report: parse_report(&report)?,
             tags,
             asked: Asked { manifest, operation, report },
@@ -180,7 +184,7 @@ fn parse_manifest(manifest: &xml::Manifest) -> Result<ManifestSource, Refusal> {
     Ok(ManifestSource { object, version: location.object_version_id.clone(), etag, format })
 }
 
-fn parse_operation(operation: &xml::Operation) -> Result<Operation, Refusal> {
+fn parse_operation(operation: &xml::Operation, region: &str) -> Result<Operation, Refusal> {
     let unsupported = [
         ("S3PutObjectAcl", operation.s3_put_object_acl.is_some()),
         ("S3PutObjectTagging", operation.s3_put_object_tagging.is_some()),
@@ -203,7 +207,7 @@ fn parse_operation(operation: &xml::Operation) -> Result<Operation, Refusal> {
     }
     match (&operation.s3_put_object_copy, &operation.lambda_invoke, first_unsupported) {
         (Some(copy), _, _) => Ok(Operation::Copy(Box::new(CopyOperation::parse(copy)?))),
-        (None, Some(invoke), _) => Ok(Operation::Invoke(InvokeOperation::parse(invoke)?)),
+        (None, Some(invoke), _) => Ok(Operation::Invoke(InvokeOperation::parse(invoke, region)?)),
         (None, None, name) => Err(Refusal::not_simulated(name.unwrap_or("this operation"))),
     }
 }

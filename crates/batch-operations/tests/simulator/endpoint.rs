@@ -74,7 +74,10 @@ pub(crate) struct World {
     /// Operations on one key that are refused so many times first.
     pub(crate) hiccups: HashMap<(&'static str, String), (u32, Refusal)>,
     pub(crate) function: Option<Function>,
-    pub(crate) copy_delay: Duration,
+    /// How long operations take; at once unless set.
+    pub(crate) delays: HashMap<&'static str, Duration>,
+    /// Calls that are delayed just now, and the most there ever were.
+    pub(crate) delayed: (usize, usize),
     /// How long the job role's sessions last; an hour unless set.
     pub(crate) session: Option<Duration>,
 }
@@ -115,6 +118,16 @@ impl Endpoint {
         let router = axum::Router::new().fallback(answer).with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         url
+    }
+
+    async fn delay(&self, delay: Duration) {
+        {
+            let (now, most) = &mut self.world().delayed;
+            *now += 1;
+            *most = (*most).max(*now);
+        }
+        tokio::time::sleep(delay).await;
+        self.world().delayed.0 -= 1;
     }
 
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
@@ -160,14 +173,14 @@ async fn answer(
             headers: headers.clone(),
             body: body.clone(),
         });
-        world.copy_delay
+        world.delays.get(operation).copied()
     };
-    if operation == "CopyObject" && !delay.is_zero() {
-        tokio::time::sleep(delay).await;
+    if let Some(delay) = delay {
+        endpoint.delay(delay).await;
     }
     let mut world = endpoint.world();
     if let Some(refusal) = world.refused.get(operation) {
-        return error(&method, *refusal);
+        return if operation == "Invoke" { lambda_error(*refusal) } else { error(&method, *refusal) };
     }
     if let Some((left, refusal)) = world.hiccups.get_mut(&(operation, key.clone()))
         && *left > 0
@@ -245,6 +258,12 @@ fn error(method: &Method, (status, code): Refusal) -> Response {
     }
     let body = format!("<Error><Code>{code}</Code><Message>message of {code}</Message></Error>");
     (status, body).into_response()
+}
+
+/// Lambda's errors are JSON, and their code is in a header.
+fn lambda_error((status, code): Refusal) -> Response {
+    let body = serde_json::json!({"Message": format!("message of {code}")}).to_string();
+    (StatusCode::from_u16(status).unwrap(), [("x-amzn-errortype", code)], body).into_response()
 }
 
 fn assume_role(session: Option<Duration>) -> Response {

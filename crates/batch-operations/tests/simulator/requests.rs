@@ -1,5 +1,7 @@
 //! What `CreateJob` refuses, and what it shows again.
 
+use std::collections::HashMap;
+
 use aws_sdk_s3control::error::ProvideErrorMetadata;
 use aws_sdk_s3control::operation::create_job::builders::CreateJobFluentBuilder;
 use aws_sdk_s3control::types::{
@@ -139,6 +141,30 @@ fn cases() -> Vec<Case> {
         (BAD, "needs InvocationSchemaVersion 2.0", lambda(|l| l.user_arguments("a", "b"))),
         (BAD, "3.0", lambda(|l| l.invocation_schema_version("3.0"))),
         (BAD, "FunctionArn", lambda(|l| l.function_arn("f"))),
+        (
+            BAD,
+            "another Region",
+            lambda(|l| l.function_arn("arn:aws:lambda:eu-west-1:222222222222:function:f")),
+        ),
+        (
+            BAD,
+            "1 to 10",
+            lambda(|l| l.invocation_schema_version("2.0").set_user_arguments(Some(HashMap::new()))),
+        ),
+        (
+            BAD,
+            "1 to 10",
+            lambda(|l| {
+                let arguments = (0..11).map(|number| (number.to_string(), String::new()));
+                l.invocation_schema_version("2.0").set_user_arguments(Some(arguments.collect()))
+            }),
+        ),
+        (BAD, "a key of", lambda(|l| l.invocation_schema_version("2.0").user_arguments("k".repeat(65), ""))),
+        (
+            BAD,
+            "a value of",
+            lambda(|l| l.invocation_schema_version("2.0").user_arguments("k", "v".repeat(1025))),
+        ),
     ]
 }
 
