@@ -1,6 +1,6 @@
 //! S3, STS and Lambda in memory: just what a job needs, and a record of every call.
 //!
-//! It is deliberately kind: it copies archived objects and objects of any size, and does not ask for
+//! It is deliberately kind: it copies and restores objects of any class and size, and does not ask for
 //! permission to read tags. The simulator has to be stricter by itself.
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +25,8 @@ pub(crate) struct Object {
     pub(crate) size: Option<u64>,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) delete_marker: bool,
+    /// The lengths of its parts, if it was uploaded in parts.
+    pub(crate) parts: Vec<usize>,
 }
 
 impl Object {
@@ -74,6 +76,8 @@ pub(crate) struct World {
     /// Operations on one key that are refused so many times first.
     pub(crate) hiccups: HashMap<(&'static str, String), (u32, Refusal)>,
     pub(crate) function: Option<Function>,
+    /// Whether restores are accepted and not begun.
+    pub(crate) idle: bool,
     /// How long operations take; at once unless set.
     pub(crate) delays: HashMap<&'static str, Duration>,
     /// Calls that are delayed just now, and the most there ever were.
@@ -150,6 +154,7 @@ async fn answer(
     let copied = headers.contains_key("x-amz-copy-source");
     let operation = match (&method, query.contains("tagging"), copied) {
         (&Method::POST, _, _) if bucket.is_empty() => "AssumeRole",
+        (&Method::POST, _, _) if query.split('&').any(|name| name.starts_with("restore")) => "RestoreObject",
         (&Method::POST, _, _) => "Invoke",
         (&Method::GET, true, _) => "GetObjectTagging",
         (&Method::GET, false, _) => "GetObject",
@@ -210,7 +215,51 @@ async fn answer(
                 Some(_) | None => error(&method, (404, "NoSuchKey")),
             }
         }
+        "RestoreObject" => restore(&mut world, &bucket, &key, version.as_deref()),
+        "GetObject" => {
+            let part = query.split('&').find_map(|pair| pair.strip_prefix("partNumber=")?.parse().ok());
+            let mut response = read(&world, &method, &bucket, &key, version.as_deref(), operation);
+            let (etag, expected) = (response.headers().get("etag"), headers.get("if-match"));
+            if expected.is_some() && etag != expected {
+                return error(&method, (412, "PreconditionFailed"));
+            }
+            let found = world.find(&bucket, &key, version.as_deref());
+            if let (Some(number), Some(object), true) = (part, found, response.status().is_success()) {
+                let parts =
+                    if object.parts.is_empty() { vec![object.body.len()] } else { object.parts.clone() };
+                let number: usize = number;
+                let start: usize = parts[..number - 1].iter().sum();
+                let bytes = object.body[start..start + parts[number - 1]].to_vec();
+                response.headers_mut().insert("content-length", bytes.len().into());
+                if !object.parts.is_empty() {
+                    response.headers_mut().insert("x-amz-mp-parts-count", parts.len().into());
+                }
+                *response.body_mut() = bytes.into();
+            }
+            response
+        }
         _ => read(&world, &method, &bucket, &key, version.as_deref(), operation),
+    }
+}
+
+fn restore(world: &mut World, bucket: &str, key: &str, version: Option<&str>) -> Response {
+    let idle = world.idle;
+    let versions = world.objects.get_mut(&(bucket.to_owned(), key.to_owned()));
+    let found = versions.and_then(|versions| match version {
+        None => versions.last_mut(),
+        Some(id) => versions.iter_mut().find(|object| object.version.as_deref() == Some(id)),
+    });
+    let Some(object) = found else {
+        return error(&Method::POST, (404, "NoSuchKey"));
+    };
+    match object.headers.get("x-amz-restore").map(|restore| restore.contains("\"true\"")) {
+        Some(true) => error(&Method::POST, (409, "RestoreAlreadyInProgress")),
+        Some(false) => StatusCode::OK.into_response(),
+        None if idle => StatusCode::ACCEPTED.into_response(),
+        None => {
+            object.headers.insert("x-amz-restore".to_owned(), "ongoing-request=\"true\"".to_owned());
+            StatusCode::ACCEPTED.into_response()
+        }
     }
 }
 
