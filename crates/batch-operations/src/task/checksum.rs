@@ -128,9 +128,15 @@ impl ChecksumOperation {
     /// object: another that takes its place meanwhile fails this try.
     async fn composite(&self, s3: &aws_sdk_s3::Client, row: &Row) -> Result<(String, Vec<u8>, i32), Answer> {
         let first = get(s3, row, Some(1), None).await?;
-        // An object that was not uploaded in parts is one.
-        let parts = first.parts_count().unwrap_or(1).max(1);
         let etag = etag(&first);
+        let parts = parts_named(&etag);
+        if parts != first.parts_count().unwrap_or(1) {
+            return Err(Answer::new(
+                501,
+                "NotImplemented",
+                "the endpoint does not serve the parts of this object",
+            ));
+        }
         let mut all = Digest::new(self.algorithm);
         all.update(&self.read(first).await?);
         for part in 2..=parts {
@@ -184,6 +190,12 @@ async fn get(
             _ => answer,
         }
     })
+}
+
+/// How many parts an ETag tells of. An object that was not uploaded in parts is one.
+fn parts_named(etag: &str) -> i32 {
+    let parts = etag.trim_matches('"').rsplit_once('-').and_then(|(_, parts)| parts.parse().ok());
+    parts.unwrap_or(1)
 }
 
 fn etag(object: &GetObjectOutput) -> String {

@@ -202,6 +202,19 @@ async fn an_object_replaced_between_two_parts_is_read_anew() {
 }
 
 #[tokio::test]
+async fn parts_that_are_not_served_are_not_made_up() {
+    let bench = Bench::start().await;
+    let parts = Object::new("123456789").header("etag", "\"25f9e794323b453885f5181f1b624d0b-2\"");
+    bench.endpoint.world().put("source", "a", parts);
+    let (_, rows) = reported(&bench, "source,a\n", "MD5", "COMPOSITE").await;
+    let (text, status) = details(&rows[0], "a");
+    assert_eq!(
+        (text.as_str(), status),
+        ("the endpoint does not serve the parts of this object", json!("501"))
+    );
+}
+
+#[tokio::test]
 async fn injected_faults_are_told_in_the_same_form() {
     let bench =
         Bench::configured(|config| config.faults = Faults { failing: 1.0, ..Faults::default() }).await;

@@ -41,7 +41,8 @@ impl Object {
 
     pub(crate) fn etag(&self) -> String {
         use md5::Digest;
-        hex::encode(md5::Md5::digest(&self.body))
+        let digest = hex::encode(md5::Md5::digest(&self.body));
+        if self.parts.is_empty() { digest } else { format!("{digest}-{}", self.parts.len()) }
     }
 }
 
