@@ -108,6 +108,41 @@ impl RoleArn {
     }
 }
 
+/// A function named by `arn:<partition>:lambda:<region>:<account>:function:<name>`, perhaps with a
+/// version or an alias behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FunctionArn {
+    text: String,
+    region: String,
+}
+
+impl FunctionArn {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let (["arn", partition, "lambda", region, account, "function", name]
+        | ["arn", partition, "lambda", region, account, "function", name, _]) = parts[..]
+        else {
+            return None;
+        };
+        let word = |text: &str| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            !text.is_empty() && text.bytes().all(allowed)
+        };
+        let qualifier = parts.get(7).is_none_or(|qualifier| *qualifier == "$LATEST" || word(qualifier));
+        let well_formed = partition.starts_with("aws") && word(region) && word(name) && qualifier;
+        AccountId::parse(account).filter(|_| well_formed && text.len() <= 1024)?;
+        Some(Self { text: text.to_owned(), region: region.to_owned() })
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+}
+
 fn s3_resource(text: &str) -> Option<&str> {
     let rest = text.strip_prefix("arn:")?;
     let (partition, rest) = rest.split_once(':')?;
@@ -117,7 +152,7 @@ fn s3_resource(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AccountId, Bucket, ObjectArn, RoleArn};
+    use super::{AccountId, Bucket, FunctionArn, ObjectArn, RoleArn};
 
     #[test]
     fn accepts_only_well_formed_names() {
@@ -141,6 +176,26 @@ mod tests {
             "name",
         ] {
             assert!(RoleArn::parse(wrong).is_none(), "{wrong}");
+        }
+        for right in ["", ":7", ":live", ":$LATEST"] {
+            let text = format!("arn:aws:lambda:eu-west-1:123456789012:function:copy_object-1{right}");
+            let function = FunctionArn::parse(&text);
+            assert_eq!(function.as_ref().map(FunctionArn::as_str), Some(text.as_str()));
+            assert_eq!(function.as_ref().map(FunctionArn::region), Some("eu-west-1"));
+        }
+        for wrong in [
+            "copy",
+            "function:copy",
+            "arn:aws:lambda:us-east-1:123456789012:copy",
+            "arn:aws:lambda:us-east-1:1234:function:copy",
+            "arn:aws:lambda:us-east-1:123456789012:function:",
+            "arn:aws:lambda:us-east-1:123456789012:function:copy:",
+            "arn:aws:lambda:us-east-1:123456789012:function:copy:$NEXT",
+            "arn:aws:lambda:us-east-1:123456789012:function:copy:1:2",
+            "arn:aws:lambda::123456789012:function:copy",
+            "arn:aws:s3:us-east-1:123456789012:function:copy",
+        ] {
+            assert!(FunctionArn::parse(wrong).is_none(), "{wrong}");
         }
     }
 }

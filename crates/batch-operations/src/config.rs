@@ -1,7 +1,7 @@
 //! What a simulator is told when it starts.
 //!
 //! The defaults are those of the service where it documents any (30 days until an unconfirmed job
-//! fails), and otherwise quick enough for tests.
+//! fails, 15 minutes for a function), and otherwise quick enough for tests.
 
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub struct Config {
     pub redrives: u32,
     /// Wait before the first redrive; it doubles each time.
     pub redrive_delay: Duration,
+    /// How long a function may take to answer, whatever its own timeout.
+    pub function_timeout: Duration,
     /// How long a job stays in each passing state, so that callers can observe it.
     pub state_delay: Duration,
     /// How long a job may stay `Suspended` before it fails.
@@ -40,6 +42,7 @@ impl Config {
             concurrency: 16,
             redrives: 4,
             redrive_delay: Duration::from_millis(50),
+            function_timeout: Duration::from_secs(15 * 60),
             state_delay: Duration::from_millis(20),
             confirmation_deadline: Duration::from_secs(30 * 24 * 60 * 60),
             report_rows_per_file: 100_000,

@@ -22,8 +22,8 @@
 //! - a manifest is read in two passes, and no task runs before every row was accepted.
 //!
 //! Modules follow AWS's words: a `server` answers requests, a `store` keeps jobs by account, a `job`
-//! has a status, `run` drives it, a `manifest` lists its tasks, a `task` copies an object or invokes a
-//! function, a `report` says what became of each.
+//! has a status, `run` drives it, a `manifest` lists its tasks, a `task` copies or restores an object,
+//! computes its checksum or invokes a function, a `report` says what became of each.
 
 mod answer;
 mod arn;

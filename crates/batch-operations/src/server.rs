@@ -136,7 +136,7 @@ async fn create_job(State(shared): State<Arc<Shared>>, headers: HeaderMap, body:
     let body: xml::CreateJobRequest = parse_xml(&body)?;
     // What was understood, not the bytes: SDKs send maps in any order.
     let fingerprint = format!("{body:?}");
-    let request = JobRequest::parse(&account, body)?;
+    let request = JobRequest::parse(&account, &shared.config.region, body)?;
     let job = Job::new(account, &shared.config.region, request);
     let job = match shared.store.create(job, &fingerprint)? {
         Creation::Created(job) => {

@@ -1,9 +1,12 @@
 //! Tasks: one row of the manifest each, tried until it succeeds, fails for good, or has been redriven
 //! often enough.
 
+pub(crate) mod checksum;
 pub(crate) mod copy;
 mod fault;
 pub(crate) mod invoke;
+mod object;
+pub(crate) mod restore;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,20 +70,20 @@ impl Worker {
     /// Runs one task to its end.
     pub(crate) async fn run(&self, row: &Row) -> Outcome {
         if row.version == Version::Missing {
-            return Answer::new(400, "InvalidRequest", "the manifest row has no VersionId").into();
+            return self.failed(Answer::new(400, "InvalidRequest", "the manifest row has no VersionId"));
         }
         let mut throttled = 0;
         match Fault::of(self.config.faults, row) {
             Fault::None => {}
             Fault::Throttled(times) => throttled = times,
-            Fault::Failing(answer) => return answer.into(),
+            Fault::Failing(answer) => return self.failed(answer),
         }
         let mut delay = self.config.redrive_delay;
         let mut redrives = self.config.redrives;
         loop {
             let attempt = if throttled > 0 {
                 throttled -= 1;
-                Attempt::from(fault::slow_down())
+                Attempt::Temporary(self.failed(fault::slow_down()))
             } else {
                 self.attempt(row).await
             };
@@ -94,10 +97,22 @@ impl Worker {
         }
     }
 
+    /// How a failure that met no endpoint shows in the report.
+    fn failed(&self, answer: Answer) -> Outcome {
+        match &self.job.request.operation {
+            Operation::Checksum(_) => checksum::failed(&answer),
+            Operation::Copy(_) | Operation::Invoke(_) | Operation::Restore(_) => answer.into(),
+        }
+    }
+
     async fn attempt(&self, row: &Row) -> Attempt {
         match &self.job.request.operation {
+            Operation::Checksum(checksum) => checksum.attempt(&self.clients.s3, row).await,
             Operation::Copy(copy) => copy.attempt(&self.clients.s3, row).await,
-            Operation::Invoke(invoke) => invoke.attempt(&self.clients.lambda, &self.job.id, row).await,
+            Operation::Restore(restore) => restore.attempt(&self.clients.s3, row).await,
+            Operation::Invoke(invoke) => {
+                invoke.attempt(&self.clients.lambda, &self.job.id, row, self.config.function_timeout).await
+            }
         }
     }
 }

@@ -7,8 +7,10 @@ use crate::arn::{AccountId, Bucket, ObjectArn, RoleArn};
 use crate::manifest::Layout;
 use crate::server::refusal::{Code, Refusal};
 use crate::server::xml;
+use crate::task::checksum::ChecksumOperation;
 use crate::task::copy::CopyOperation;
 use crate::task::invoke::InvokeOperation;
+use crate::task::restore::RestoreOperation;
 
 /// A request that may become a job.
 #[derive(Debug)]
@@ -52,15 +54,19 @@ pub(crate) enum ManifestFormat {
 /// What a job does to each object.
 #[derive(Debug)]
 pub(crate) enum Operation {
+    Checksum(ChecksumOperation),
     Copy(Box<CopyOperation>),
     Invoke(InvokeOperation),
+    Restore(RestoreOperation),
 }
 
 impl Operation {
     pub(crate) fn name(&self) -> &'static str {
         match self {
+            Self::Checksum(_) => "S3ComputeObjectChecksum",
             Self::Copy(_) => "S3PutObjectCopy",
             Self::Invoke(_) => "LambdaInvoke",
+            Self::Restore(_) => "S3InitiateRestoreObject",
         }
     }
 }
@@ -82,7 +88,11 @@ pub(crate) enum ReportScope {
 }
 
 impl JobRequest {
-    pub(crate) fn parse(account: &AccountId, body: xml::CreateJobRequest) -> Result<Self, Refusal> {
+    pub(crate) fn parse(
+        account: &AccountId,
+        region: &str,
+        body: xml::CreateJobRequest,
+    ) -> Result<Self, Refusal> {
         let token = required(body.client_request_token, "ClientRequestToken")?;
         length("ClientRequestToken", &token, 1..=64)?;
         if let Some(description) = &body.description {
@@ -106,6 +116,11 @@ impl JobRequest {
         let operation = required(body.operation, "Operation")?;
         let report = required(body.report, "Report")?;
         let tags = parse_tags(body.tags, Code::BadRequest)?;
+        let (parsed_operation, report_target) =
+            (parse_operation(&operation, region)?, parse_report(&report)?);
+        if matches!(parsed_operation, Operation::Checksum(_)) {
+            report_of_checksums(report_target.as_ref())?;
+        }
         Ok(Self {
             token,
             // Left out, it holds the job: the CLI sends nothing unless told to, and its jobs wait.
@@ -114,8 +129,8 @@ impl JobRequest {
             priority,
             role,
             manifest: parse_manifest(&manifest)?,
-            operation: parse_operation(&operation)?,
-            report: parse_report(&report)?,
+            operation: parsed_operation,
+            report: report_target,
             tags,
             asked: Asked { manifest, operation, report },
         })
@@ -180,31 +195,48 @@ fn parse_manifest(manifest: &xml::Manifest) -> Result<ManifestSource, Refusal> {
     Ok(ManifestSource { object, version: location.object_version_id.clone(), etag, format })
 }
 
-fn parse_operation(operation: &xml::Operation) -> Result<Operation, Refusal> {
+fn parse_operation(operation: &xml::Operation, region: &str) -> Result<Operation, Refusal> {
+    let xml::Operation { lambda_invoke, s3_put_object_copy, .. } = operation;
+    let (restore, checksum) = (&operation.s3_initiate_restore_object, &operation.s3_compute_object_checksum);
     let unsupported = [
         ("S3PutObjectAcl", operation.s3_put_object_acl.is_some()),
         ("S3PutObjectTagging", operation.s3_put_object_tagging.is_some()),
         ("S3DeleteObjectTagging", operation.s3_delete_object_tagging.is_some()),
-        ("S3InitiateRestoreObject", operation.s3_initiate_restore_object.is_some()),
         ("S3PutObjectLegalHold", operation.s3_put_object_legal_hold.is_some()),
         ("S3PutObjectRetention", operation.s3_put_object_retention.is_some()),
         ("S3ReplicateObject", operation.s3_replicate_object.is_some()),
-        ("S3ComputeObjectChecksum", operation.s3_compute_object_checksum.is_some()),
         ("S3UpdateObjectEncryption", operation.s3_update_object_encryption.is_some()),
     ];
     let mut unsupported = unsupported.into_iter().filter_map(|(name, present)| present.then_some(name));
     let first_unsupported = unsupported.next();
-    let members = usize::from(operation.s3_put_object_copy.is_some())
-        + usize::from(operation.lambda_invoke.is_some())
+    let supported =
+        [s3_put_object_copy.is_some(), lambda_invoke.is_some(), restore.is_some(), checksum.is_some()];
+    let members = supported.into_iter().filter(|present| *present).count()
         + usize::from(first_unsupported.is_some())
         + unsupported.count();
     if members != 1 {
         return Err(Refusal::bad_request(format!("Operation needs exactly one member, not {members}")));
     }
-    match (&operation.s3_put_object_copy, &operation.lambda_invoke, first_unsupported) {
-        (Some(copy), _, _) => Ok(Operation::Copy(Box::new(CopyOperation::parse(copy)?))),
-        (None, Some(invoke), _) => Ok(Operation::Invoke(InvokeOperation::parse(invoke)?)),
-        (None, None, name) => Err(Refusal::not_simulated(name.unwrap_or("this operation"))),
+    match (s3_put_object_copy, lambda_invoke, restore, checksum) {
+        (Some(copy), ..) => Ok(Operation::Copy(Box::new(CopyOperation::parse(copy)?))),
+        (_, Some(invoke), ..) => Ok(Operation::Invoke(InvokeOperation::parse(invoke, region)?)),
+        (_, _, Some(restore), _) => Ok(Operation::Restore(RestoreOperation::parse(restore)?)),
+        (_, _, _, Some(checksum)) => Ok(Operation::Checksum(ChecksumOperation::parse(checksum)?)),
+        (None, None, None, None) => {
+            Err(Refusal::not_simulated(first_unsupported.unwrap_or("this operation")))
+        }
+    }
+}
+
+/// Checksums are told in the report only, so a job that computes them has one, and names the owner of
+/// its bucket.
+fn report_of_checksums(report: Option<&ReportTarget>) -> Result<(), Refusal> {
+    match report {
+        None => Err(Refusal::bad_request("Report.Enabled must be true for S3ComputeObjectChecksum")),
+        Some(ReportTarget { expected_owner: None, .. }) => {
+            Err(Refusal::bad_request("Report.ExpectedBucketOwner is required for S3ComputeObjectChecksum"))
+        }
+        Some(ReportTarget { expected_owner: Some(_), .. }) => Ok(()),
     }
 }
 

@@ -77,16 +77,16 @@ pub(crate) struct Operation {
     pub(crate) s3_put_object_tagging: Option<IgnoredAny>,
     #[serde(skip_serializing)]
     pub(crate) s3_delete_object_tagging: Option<IgnoredAny>,
-    #[serde(skip_serializing)]
-    pub(crate) s3_initiate_restore_object: Option<IgnoredAny>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) s3_initiate_restore_object: Option<S3InitiateRestoreObject>,
     #[serde(skip_serializing)]
     pub(crate) s3_put_object_legal_hold: Option<IgnoredAny>,
     #[serde(skip_serializing)]
     pub(crate) s3_put_object_retention: Option<IgnoredAny>,
     #[serde(skip_serializing)]
     pub(crate) s3_replicate_object: Option<IgnoredAny>,
-    #[serde(skip_serializing)]
-    pub(crate) s3_compute_object_checksum: Option<IgnoredAny>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) s3_compute_object_checksum: Option<S3ComputeObjectChecksum>,
     #[serde(skip_serializing)]
     pub(crate) s3_update_object_encryption: Option<IgnoredAny>,
 }
@@ -100,6 +100,24 @@ pub(crate) struct LambdaInvoke {
     pub(crate) invocation_schema_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user_arguments: Option<Entries>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase", default)]
+pub(crate) struct S3InitiateRestoreObject {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expiration_in_days: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) glacier_job_tier: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase", default)]
+pub(crate) struct S3ComputeObjectChecksum {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) checksum_algorithm: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) checksum_type: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ use aws_sdk_s3::types::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::object::{self, Sight, version_id};
 use super::{Attempt, Outcome};
 use crate::answer::Answer;
 use crate::arn::Bucket;
@@ -178,14 +179,6 @@ impl CopyOperation {
     /// Looks at the source before it is copied. An error is the task's; what cannot be seen is left to
     /// the copy.
     async fn look(&self, s3: &aws_sdk_s3::Client, row: &Row) -> Result<(), Answer> {
-        let version = version_id(row);
-        let head = s3
-            .head_object()
-            .bucket(&row.bucket)
-            .key(&row.key)
-            .set_version_id(version.clone())
-            .set_request_payer(self.requester_pays.clone())
-            .send();
         let tags = async {
             if self.tagging.is_some() {
                 return Ok(());
@@ -193,29 +186,19 @@ impl CopyOperation {
             s3.get_object_tagging()
                 .bucket(&row.bucket)
                 .key(&row.key)
-                .set_version_id(version)
+                .set_version_id(version_id(row))
                 .set_request_payer(self.requester_pays.clone())
                 .send()
                 .await
                 .map(drop)
                 .map_err(|error| Answer::from_error(&error))
         };
-        let (head, tags) = tokio::join!(head, tags);
-        let head = match head {
-            Ok(head) => Some(head),
-            Err(error) => {
-                let answer = Answer::from_error(&error);
-                let response = error.raw_response();
-                let marker = response.and_then(|response| response.headers().get("x-amz-delete-marker"));
-                match (marker, &row.version) {
-                    (Some("true"), Version::Id(_)) => return Err(named_delete_marker()),
-                    (Some("true"), Version::Current | Version::Missing) => {
-                        return Err(Answer::new(404, "NoSuchKey", "The specified key does not exist."));
-                    }
-                    (_, _) if answer.is_temporary() => return Err(answer),
-                    (_, _) => None,
-                }
-            }
+        let (sight, tags) = tokio::join!(object::look(s3, row, self.requester_pays.clone()), tags);
+        let head = match (sight?, &row.version) {
+            (Sight::Object(head), _) => Some(head),
+            (Sight::DeleteMarker, Version::Id(_)) => return Err(named_delete_marker()),
+            (Sight::DeleteMarker, Version::Current | Version::Missing) => return Err(object::no_such_key()),
+            (Sight::Nothing, _) => None,
         };
         match tags {
             Err(answer) if answer.status == 403 && head.is_some() => return Err(answer),
@@ -226,10 +209,7 @@ impl CopyOperation {
     }
 
     fn judge(&self, head: &HeadObjectOutput) -> Result<(), Answer> {
-        if head.delete_marker() == Some(true) {
-            return Err(named_delete_marker());
-        }
-        if is_archived(head) {
+        if object::must_be_restored(head) {
             return Err(Answer::new(
                 403,
                 "InvalidObjectState",
@@ -306,13 +286,6 @@ impl CopyOperation {
     }
 }
 
-fn version_id(row: &Row) -> Option<String> {
-    match &row.version {
-        Version::Id(id) => Some(id.clone()),
-        Version::Current | Version::Missing => None,
-    }
-}
-
 fn copy_source(row: &Row) -> String {
     let source = format!("{}/{}", row.bucket, utf8_percent_encode(&row.key, PATH));
     match version_id(row) {
@@ -327,17 +300,6 @@ fn named_delete_marker() -> Answer {
         "InvalidRequest",
         "The source of a copy request may not specifically refer to a delete marker by version id.",
     )
-}
-
-/// Whether the object must be restored before it can be read.
-fn is_archived(head: &HeadObjectOutput) -> bool {
-    let archived = match head.storage_class().map(StorageClass::as_str) {
-        Some("GLACIER" | "DEEP_ARCHIVE") => true,
-        Some("INTELLIGENT_TIERING") => head.archive_status().is_some(),
-        Some(_) | None => false,
-    };
-    let restored = head.restore().is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
-    archived && !restored
 }
 
 type Metadata = (Option<ServerSideEncryption>, MetadataDirective, NewMetadata);

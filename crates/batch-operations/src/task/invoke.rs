@@ -1,15 +1,22 @@
 //! `LambdaInvoke`: one task per invocation, with schema 1.0 or 2.0.
 //!
-//! The key in the event is the manifest's text, still URL-encoded. A function that fails by itself
-//! fails its task; only `TemporaryFailure` and throttled calls are redriven.
+//! The key in the event is the manifest's text, still URL-encoded. A function that fails by itself, or
+//! answers anything but what was asked, fails its task; only `TemporaryFailure` and throttled calls are
+//! redriven. Nothing of an event but the object is the same in a redrive: whoever needs to know what an
+//! earlier try did has to look.
+//!
+//! Whether the function is there and may be invoked by the job role is judged by the endpoint, for the
+//! ARN as it stands in the request, version or alias included.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aws_sdk_lambda::primitives::Blob;
 use serde::{Deserialize, Serialize};
 
 use super::{Attempt, Outcome};
 use crate::answer::Answer;
+use crate::arn::FunctionArn;
 use crate::job::request::{length, required};
 use crate::job::{JobId, random_uuid, truncated};
 use crate::manifest::{Row, Version};
@@ -22,7 +29,7 @@ const RESULT_LIMIT: usize = 1024;
 /// The operation, checked.
 #[derive(Debug)]
 pub(crate) struct InvokeOperation {
-    function: String,
+    function: FunctionArn,
     schema: Schema,
 }
 
@@ -97,14 +104,14 @@ enum ResultCode {
 }
 
 impl InvokeOperation {
-    pub(crate) fn parse(invoke: &xml::LambdaInvoke) -> Result<Self, Refusal> {
-        let function = required(invoke.function_arn.clone(), "LambdaInvoke.FunctionArn")?;
-        length("LambdaInvoke.FunctionArn", &function, 1..=1024)?;
-        let is_arn =
-            function.starts_with("arn:") && function.contains(":lambda:") && function.contains(":function:");
-        if !is_arn {
+    pub(crate) fn parse(invoke: &xml::LambdaInvoke, region: &str) -> Result<Self, Refusal> {
+        let text = required(invoke.function_arn.as_deref(), "LambdaInvoke.FunctionArn")?;
+        let function = FunctionArn::parse(text).ok_or_else(|| {
+            Refusal::bad_request(format!("LambdaInvoke.FunctionArn {text} is not the ARN of a function"))
+        })?;
+        if function.region() != region {
             return Err(Refusal::bad_request(format!(
-                "LambdaInvoke.FunctionArn {function} is not the ARN of a function"
+                "LambdaInvoke.FunctionArn {text} is in another Region than the job: {region}"
             )));
         }
         let user_arguments = invoke.user_arguments.as_ref().map(xml::Entries::to_map);
@@ -114,7 +121,7 @@ impl InvokeOperation {
             }
             for (key, value) in arguments {
                 length("a key of LambdaInvoke.UserArguments", key, 1..=64)?;
-                length("a value of LambdaInvoke.UserArguments", value, 1..=1024)?;
+                length("a value of LambdaInvoke.UserArguments", value, 0..=1024)?;
             }
         }
         let schema = match (invoke.invocation_schema_version.as_deref(), user_arguments) {
@@ -134,21 +141,31 @@ impl InvokeOperation {
         Ok(Self { function, schema })
     }
 
-    pub(super) async fn attempt(&self, lambda: &aws_sdk_lambda::Client, job: &JobId, row: &Row) -> Attempt {
+    pub(super) async fn attempt(
+        &self,
+        lambda: &aws_sdk_lambda::Client,
+        job: &JobId,
+        row: &Row,
+        timeout: Duration,
+    ) -> Attempt {
         let (invocation_id, task_id) = (random_uuid(), random_uuid());
         let payload = match serde_json::to_vec(&self.event(job, &invocation_id, &task_id, row)) {
             Ok(payload) => payload,
             Err(error) => return Answer::new(500, "InternalError", error.to_string()).into(),
         };
-        let invocation = lambda.invoke().function_name(&self.function).payload(Blob::new(payload));
-        let output = match invocation.send().await {
-            Ok(output) => output,
-            Err(error) => return Answer::from_error(&error).into(),
+        let invocation = lambda.invoke().function_name(self.function.as_str()).payload(Blob::new(payload));
+        let output = match tokio::time::timeout(timeout, invocation.send()).await {
+            Ok(Ok(output)) => output,
+            Ok(Err(error)) => return Answer::from_error(&error).into(),
+            Err(_) => {
+                let seconds = timeout.as_secs_f64();
+                let error = format!("{{\"errorMessage\":\"Task timed out after {seconds:.2} seconds\"}}");
+                return function_error(&error);
+            }
         };
         let payload = output.payload().map(Blob::as_ref).unwrap_or_default();
         if output.function_error().is_some() {
-            let message = format!("Lambda returned function error: {}", String::from_utf8_lossy(payload));
-            return Attempt::Final(result(ResultCode::PermanentFailure, &message));
+            return function_error(&String::from_utf8_lossy(payload));
         }
         judge(payload, self.schema.version(), &invocation_id, &task_id)
     }
@@ -177,10 +194,15 @@ impl InvokeOperation {
     }
 }
 
+fn function_error(error: &str) -> Attempt {
+    let message = format!("Lambda returned function error: {error}");
+    Attempt::Final(result(ResultCode::PermanentFailure, &message))
+}
+
 /// What a function's answer says about its task.
 fn judge(payload: &[u8], schema: &str, invocation_id: &str, task_id: &str) -> Attempt {
     let invalid = |what: String| {
-        let message = format!("Lambda returned an invalid response: {what}");
+        let message = format!("Invalid JSON returned in Lambda payload: {what}");
         Attempt::Final(result(ResultCode::PermanentFailure, &message))
     };
     let response: Response = match serde_json::from_slice(payload) {
@@ -196,14 +218,15 @@ fn judge(payload: &[u8], schema: &str, invocation_id: &str, task_id: &str) -> At
     if response.invocation_id != invocation_id {
         return invalid("invocationId is not that of the event".to_owned());
     }
-    let mine = response.results.iter().find(|result| result.task_id == task_id);
-    let (code, text) = mine.map_or_else(
-        || {
+    let mine: Vec<_> = response.results.iter().filter(|result| result.task_id == task_id).collect();
+    let (code, text) = match mine[..] {
+        [] => {
             let code = response.treat_missing_keys_as.unwrap_or(ResultCode::TemporaryFailure);
             (code, "Lambda returned no result for the task")
-        },
-        |result| (result.result_code, result.result_string.as_deref().unwrap_or_default()),
-    );
+        }
+        [result] => (result.result_code, result.result_string.as_deref().unwrap_or_default()),
+        _ => return invalid(format!("{} results for one task", mine.len())),
+    };
     match code {
         ResultCode::Succeeded | ResultCode::PermanentFailure => Attempt::Final(result(code, text)),
         ResultCode::TemporaryFailure => Attempt::Temporary(result(code, text)),

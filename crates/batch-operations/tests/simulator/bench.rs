@@ -10,7 +10,8 @@ use aws_sdk_s3control::operation::create_job::builders::CreateJobFluentBuilder;
 use aws_sdk_s3control::types::{
     JobDescriptor, JobManifest, JobManifestFieldName, JobManifestFormat, JobManifestLocation,
     JobManifestSpec, JobOperation, JobReport, JobReportFormat, JobReportScope, JobStatus,
-    S3CopyObjectOperation,
+    S3ComputeObjectChecksumOperation, S3CopyObjectOperation, S3GlacierJobTier,
+    S3InitiateRestoreObjectOperation,
 };
 use batch_operations::{Config, Simulator};
 use serde_json::Value;
@@ -177,7 +178,7 @@ impl Bench {
     }
 }
 
-/// An operation of either kind.
+/// An operation of any kind.
 pub(crate) struct Operation(pub(crate) JobOperation);
 
 impl From<S3CopyObjectOperation> for Operation {
@@ -204,6 +205,29 @@ pub(crate) fn report(scope: JobReportScope) -> JobReport {
         .prefix("reports/run")
         .report_scope(scope)
         .build()
+}
+
+/// A report of all tasks to a bucket whose owner is named.
+pub(crate) fn owned_report() -> JobReport {
+    let mut report = report(JobReportScope::AllTasks);
+    report.expected_bucket_owner = Some(ACCOUNT.to_owned());
+    report
+}
+
+pub(crate) fn restoring(days: Option<i32>, tier: Option<S3GlacierJobTier>) -> JobOperation {
+    let restore = S3InitiateRestoreObjectOperation::builder()
+        .set_expiration_in_days(days)
+        .set_glacier_job_tier(tier)
+        .build();
+    JobOperation::builder().s3_initiate_restore_object(restore).build()
+}
+
+pub(crate) fn computing(algorithm: &str, kind: &str) -> JobOperation {
+    let checksum = S3ComputeObjectChecksumOperation::builder()
+        .checksum_algorithm(algorithm.into())
+        .checksum_type(kind.into())
+        .build();
+    JobOperation::builder().s3_compute_object_checksum(checksum).build()
 }
 
 pub(crate) fn manifest(

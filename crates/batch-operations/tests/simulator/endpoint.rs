@@ -1,6 +1,6 @@
 //! S3, STS and Lambda in memory: just what a job needs, and a record of every call.
 //!
-//! It is deliberately kind: it copies archived objects and objects of any size, and does not ask for
+//! It is deliberately kind: it copies and restores objects of any class and size, and does not ask for
 //! permission to read tags. The simulator has to be stricter by itself.
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +25,8 @@ pub(crate) struct Object {
     pub(crate) size: Option<u64>,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) delete_marker: bool,
+    /// The lengths of its parts, if it was uploaded in parts.
+    pub(crate) parts: Vec<usize>,
 }
 
 impl Object {
@@ -39,7 +41,8 @@ impl Object {
 
     pub(crate) fn etag(&self) -> String {
         use md5::Digest;
-        hex::encode(md5::Md5::digest(&self.body))
+        let digest = hex::encode(md5::Md5::digest(&self.body));
+        if self.parts.is_empty() { digest } else { format!("{digest}-{}", self.parts.len()) }
     }
 }
 
@@ -74,7 +77,12 @@ pub(crate) struct World {
     /// Operations on one key that are refused so many times first.
     pub(crate) hiccups: HashMap<(&'static str, String), (u32, Refusal)>,
     pub(crate) function: Option<Function>,
-    pub(crate) copy_delay: Duration,
+    /// Whether restores are accepted and not begun.
+    pub(crate) idle: bool,
+    /// How long operations take; at once unless set.
+    pub(crate) delays: HashMap<&'static str, Duration>,
+    /// Calls that are delayed just now, and the most there ever were.
+    pub(crate) delayed: (usize, usize),
     /// How long the job role's sessions last; an hour unless set.
     pub(crate) session: Option<Duration>,
 }
@@ -117,6 +125,16 @@ impl Endpoint {
         url
     }
 
+    async fn delay(&self, delay: Duration) {
+        {
+            let (now, most) = &mut self.world().delayed;
+            *now += 1;
+            *most = (*most).max(*now);
+        }
+        tokio::time::sleep(delay).await;
+        self.world().delayed.0 -= 1;
+    }
+
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
     }
@@ -137,6 +155,7 @@ async fn answer(
     let copied = headers.contains_key("x-amz-copy-source");
     let operation = match (&method, query.contains("tagging"), copied) {
         (&Method::POST, _, _) if bucket.is_empty() => "AssumeRole",
+        (&Method::POST, _, _) if query.split('&').any(|name| name.starts_with("restore")) => "RestoreObject",
         (&Method::POST, _, _) => "Invoke",
         (&Method::GET, true, _) => "GetObjectTagging",
         (&Method::GET, false, _) => "GetObject",
@@ -160,14 +179,14 @@ async fn answer(
             headers: headers.clone(),
             body: body.clone(),
         });
-        world.copy_delay
+        world.delays.get(operation).copied()
     };
-    if operation == "CopyObject" && !delay.is_zero() {
-        tokio::time::sleep(delay).await;
+    if let Some(delay) = delay {
+        endpoint.delay(delay).await;
     }
     let mut world = endpoint.world();
     if let Some(refusal) = world.refused.get(operation) {
-        return error(&method, *refusal);
+        return if operation == "Invoke" { lambda_error(*refusal) } else { error(&method, *refusal) };
     }
     if let Some((left, refusal)) = world.hiccups.get_mut(&(operation, key.clone()))
         && *left > 0
@@ -197,7 +216,51 @@ async fn answer(
                 Some(_) | None => error(&method, (404, "NoSuchKey")),
             }
         }
+        "RestoreObject" => restore(&mut world, &bucket, &key, version.as_deref()),
+        "GetObject" => {
+            let part = query.split('&').find_map(|pair| pair.strip_prefix("partNumber=")?.parse().ok());
+            let mut response = read(&world, &method, &bucket, &key, version.as_deref(), operation);
+            let (etag, expected) = (response.headers().get("etag"), headers.get("if-match"));
+            if expected.is_some() && etag != expected {
+                return error(&method, (412, "PreconditionFailed"));
+            }
+            let found = world.find(&bucket, &key, version.as_deref());
+            if let (Some(number), Some(object), true) = (part, found, response.status().is_success()) {
+                let parts =
+                    if object.parts.is_empty() { vec![object.body.len()] } else { object.parts.clone() };
+                let number: usize = number;
+                let start: usize = parts[..number - 1].iter().sum();
+                let bytes = object.body[start..start + parts[number - 1]].to_vec();
+                response.headers_mut().insert("content-length", bytes.len().into());
+                if !object.parts.is_empty() {
+                    response.headers_mut().insert("x-amz-mp-parts-count", parts.len().into());
+                }
+                *response.body_mut() = bytes.into();
+            }
+            response
+        }
         _ => read(&world, &method, &bucket, &key, version.as_deref(), operation),
+    }
+}
+
+fn restore(world: &mut World, bucket: &str, key: &str, version: Option<&str>) -> Response {
+    let idle = world.idle;
+    let versions = world.objects.get_mut(&(bucket.to_owned(), key.to_owned()));
+    let found = versions.and_then(|versions| match version {
+        None => versions.last_mut(),
+        Some(id) => versions.iter_mut().find(|object| object.version.as_deref() == Some(id)),
+    });
+    let Some(object) = found else {
+        return error(&Method::POST, (404, "NoSuchKey"));
+    };
+    match object.headers.get("x-amz-restore").map(|restore| restore.contains("\"true\"")) {
+        Some(true) => error(&Method::POST, (409, "RestoreAlreadyInProgress")),
+        Some(false) => StatusCode::OK.into_response(),
+        None if idle => StatusCode::ACCEPTED.into_response(),
+        None => {
+            object.headers.insert("x-amz-restore".to_owned(), "ongoing-request=\"true\"".to_owned());
+            StatusCode::ACCEPTED.into_response()
+        }
     }
 }
 
@@ -245,6 +308,12 @@ fn error(method: &Method, (status, code): Refusal) -> Response {
     }
     let body = format!("<Error><Code>{code}</Code><Message>message of {code}</Message></Error>");
     (status, body).into_response()
+}
+
+/// Lambda's errors are JSON, and their code is in a header.
+fn lambda_error((status, code): Refusal) -> Response {
+    let body = serde_json::json!({"Message": format!("message of {code}")}).to_string();
+    (StatusCode::from_u16(status).unwrap(), [("x-amzn-errortype", code)], body).into_response()
 }
 
 fn assume_role(session: Option<Duration>) -> Response {

@@ -1,12 +1,13 @@
 //! `LambdaInvoke`: events, answers, and what they become in the report.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_sdk_s3control::types::{JobManifestFieldName, JobOperation, JobStatus, LambdaInvokeOperation};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, progress};
-use crate::endpoint::Object;
+use crate::endpoint::{Object, ROLE_KEY};
 
 const FUNCTION: &str = "arn:aws:lambda:us-east-1:222222222222:function:copy:7";
 
@@ -158,9 +159,13 @@ async fn a_missing_result_is_treated_as_the_function_says() {
 
 #[tokio::test]
 async fn an_answer_to_something_else_is_invalid() {
-    for (field, value) in
-        [("invocationId", json!("other")), ("invocationSchemaVersion", json!("2.0")), ("results", json!(1))]
-    {
+    for (field, value) in [
+        ("invocationId", json!("other")),
+        ("invocationSchemaVersion", json!("2.0")),
+        ("results", json!(1)),
+        ("results", json!(null)),
+        ("treatMissingKeysAs", json!("Failed")),
+    ] {
         let (_, row, _) = invoked(None, "", move |event, _| {
             let mut answer = answer(event, "Succeeded", "");
             answer[field] = value.clone();
@@ -168,6 +173,105 @@ async fn an_answer_to_something_else_is_invalid() {
         })
         .await;
         assert!(row.contains("failed,200,PermanentFailure"), "{field}: {row}");
-        assert!(row.contains("invalid response"), "{field}: {row}");
+        assert!(row.contains("Invalid JSON returned in Lambda payload"), "{field}: {row}");
     }
+}
+
+#[tokio::test]
+async fn a_result_is_one_of_three_given_once() {
+    let results: [fn(&Value) -> Value; 4] = [
+        |result| json!([{"taskId": result["taskId"], "resultCode": "Success", "resultString": ""}]),
+        |result| json!([{"taskId": result["taskId"], "resultString": ""}]),
+        |result| json!([{"taskId": result["taskId"], "resultCode": "Succeeded", "resultString": 1}]),
+        |result| json!([result, result]),
+    ];
+    for results in results {
+        let (events, row, _) = invoked(None, "", move |event, _| {
+            let mut answer = answer(event, "Succeeded", "");
+            answer["results"] = results(&answer["results"][0]);
+            Ok(answer)
+        })
+        .await;
+        assert_eq!(events.len(), 1);
+        let start = "source,a%2520b,,failed,200,PermanentFailure,";
+        assert!(row.starts_with(start) && row.contains("Invalid JSON returned in Lambda payload"), "{row}");
+    }
+    // A null text is none, and a result of another task is nobody's.
+    let (_, row, _) = invoked(None, "", |event, _| {
+        let mut answer = answer(event, "Succeeded", "");
+        answer["results"][0]["resultString"] = json!(null);
+        let other = json!({"taskId": "other", "resultCode": "PermanentFailure", "resultString": "no"});
+        answer["results"].as_array_mut().unwrap().push(other);
+        Ok(answer)
+    })
+    .await;
+    assert_eq!(row, "source,a%2520b,,succeeded,200,,");
+}
+
+#[tokio::test]
+async fn a_redrive_is_a_new_invocation_of_the_same_object() {
+    let (events, _, _) = invoked(Some("2.0"), "v1", |event, call| {
+        Ok(answer(event, if call == 1 { "TemporaryFailure" } else { "Succeeded" }, ""))
+    })
+    .await;
+    let [first, second] = &events[..] else {
+        panic!("two events expected: {events:?}");
+    };
+    assert_ne!(first["invocationId"], second["invocationId"]);
+    for field in ["s3Key", "s3VersionId", "s3Bucket"] {
+        assert_eq!(first["tasks"][0][field], second["tasks"][0][field]);
+    }
+    assert_eq!(first["job"], second["job"]);
+}
+
+/// Runs a job over so many objects with a function that succeeds; returns the rows that failed.
+async fn failures(bench: &Bench, objects: usize) -> Vec<String> {
+    bench.endpoint.world().function = Some(Box::new(|event| Ok(answer(&event, "Succeeded", ""))));
+    let manifest = bench.objects(objects);
+    let job = bench.run(bench.job(manifest, operation(None))).await;
+    assert_eq!(job.status(), Some(&JobStatus::Complete));
+    bench.report_rows(job.job_id().unwrap(), "failed")
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_invoke_fails_every_task() {
+    let bench = Bench::start().await;
+    bench.endpoint.world().refused.insert("Invoke", (403, "AccessDeniedException"));
+    let rows = failures(&bench, 2).await;
+    let expected =
+        |key| format!("source,{key},,failed,403,AccessDeniedException,message of AccessDeniedException");
+    assert_eq!(rows, [expected("k0"), expected("k1")]);
+    let calls = bench.endpoint.world().calls("Invoke");
+    assert_eq!(calls.len(), 2, "a refusal is final");
+    for call in calls {
+        assert_eq!(call.access_key, ROLE_KEY);
+        assert!(call.key.contains(FUNCTION), "{}", call.key);
+    }
+}
+
+#[tokio::test]
+async fn a_throttled_function_is_tried_again() {
+    let bench = Bench::start().await;
+    bench.endpoint.world().refused.insert("Invoke", (429, "TooManyRequestsException"));
+    let rows = failures(&bench, 1).await;
+    assert!(rows[0].starts_with("source,k0,,failed,429,TooManyRequestsException,"), "{rows:?}");
+    assert_eq!(bench.endpoint.world().calls("Invoke").len(), 5);
+}
+
+#[tokio::test]
+async fn a_function_that_does_not_answer_times_out() {
+    let bench = Bench::configured(|config| config.function_timeout = Duration::from_millis(250)).await;
+    bench.endpoint.world().delays.insert("Invoke", Duration::from_secs(60));
+    let expected = "source,k0,,failed,200,PermanentFailure,\
+                    \"Lambda returned function error: {\"\"errorMessage\"\":\"\"Task timed out after 0.25 seconds\"\"}\"";
+    assert_eq!(failures(&bench, 1).await, [expected]);
+    assert_eq!(bench.endpoint.world().calls("Invoke").len(), 1, "a timeout is final");
+}
+
+#[tokio::test]
+async fn so_many_invocations_run_at_once_and_no_more() {
+    let bench = Bench::configured(|config| config.concurrency = 3).await;
+    bench.endpoint.world().delays.insert("Invoke", Duration::from_millis(40));
+    assert!(failures(&bench, 12).await.is_empty());
+    assert_eq!(bench.endpoint.world().delayed, (0, 3));
 }

@@ -96,7 +96,7 @@ async fn waits_for_confirmation() {
 async fn only_a_suspended_job_can_be_confirmed() {
     let bench = Bench::configured(|config| config.state_delay = Duration::from_millis(200)).await;
     let manifest = bench.objects(1);
-    bench.endpoint.world().copy_delay = Duration::from_millis(200);
+    bench.endpoint.world().delays.insert("CopyObject", Duration::from_millis(200));
     let id = bench.copy_job(manifest).send().await.unwrap().job_id.unwrap();
     for status in [JobStatus::New, JobStatus::Preparing, JobStatus::Active] {
         bench.until(&id, |job| job.status() == Some(&status)).await;
@@ -137,7 +137,7 @@ async fn a_suspended_job_can_be_cancelled_and_leaves_no_report() {
 async fn cancelled_in_mid_run_it_reports_what_ran() {
     let bench = Bench::configured(|config| config.concurrency = 2).await;
     let manifest = bench.objects(200);
-    bench.endpoint.world().copy_delay = Duration::from_millis(10);
+    bench.endpoint.world().delays.insert("CopyObject", Duration::from_millis(10));
     let id = bench.copy_job(manifest).send().await.unwrap().job_id.unwrap();
     bench.until(&id, |job| progress(job)[1] >= 5).await;
     let update = bench.client.update_job_status().account_id(ACCOUNT).job_id(&id);

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop here")]
 
 mod bench;
+mod checksums;
 mod command;
 mod copies;
 mod endpoint;
@@ -13,3 +14,4 @@ mod lifecycle;
 mod manifests;
 mod reports;
 mod requests;
+mod restores;

@@ -1,16 +1,19 @@
 //! What `CreateJob` refuses, and what it shows again.
 
+use std::collections::HashMap;
+
 use aws_sdk_s3control::error::ProvideErrorMetadata;
 use aws_sdk_s3control::operation::create_job::builders::CreateJobFluentBuilder;
 use aws_sdk_s3control::types::{
     JobManifestFieldName, JobManifestFormat, JobManifestGenerator, JobManifestSpec, JobOperation, JobReport,
-    JobReportScope, LambdaInvokeOperation, S3AnnotationDirective, S3CannedAccessControlList,
-    S3DeleteObjectTaggingOperation, S3Grant, S3Grantee, S3GranteeTypeIdentifier, S3JobManifestGenerator,
-    S3ObjectLockMode, S3Permission, S3StorageClass, S3Tag,
+    JobReportScope, LambdaInvokeOperation, OperationName, S3AnnotationDirective, S3CannedAccessControlList,
+    S3ComputeObjectChecksumOperation, S3DeleteObjectTaggingOperation, S3GlacierJobTier, S3Grant, S3Grantee,
+    S3GranteeTypeIdentifier, S3InitiateRestoreObjectOperation, S3JobManifestGenerator, S3ObjectLockMode,
+    S3Permission, S3StorageClass, S3Tag,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::bench::{ACCOUNT, Bench, copy_to, manifest, report};
+use crate::bench::{ACCOUNT, Bench, computing, copy_to, manifest, owned_report, report, restoring};
 
 type Change = Box<dyn Fn(CreateJobFluentBuilder) -> CreateJobFluentBuilder>;
 
@@ -52,6 +55,31 @@ fn lambda(
     let base =
         || LambdaInvokeOperation::builder().function_arn("arn:aws:lambda:us-east-1:222222222222:function:f");
     operation(move |operation| operation.lambda_invoke(build(base()).build()))
+}
+
+fn restore(
+    build: impl Fn(
+        aws_sdk_s3control::types::builders::S3InitiateRestoreObjectOperationBuilder,
+    ) -> aws_sdk_s3control::types::builders::S3InitiateRestoreObjectOperationBuilder
+    + 'static,
+) -> Change {
+    operation(move |operation| {
+        operation.s3_initiate_restore_object(build(S3InitiateRestoreObjectOperation::builder()).build())
+    })
+}
+
+fn checksum(
+    algorithm: Option<&'static str>,
+    kind: Option<&'static str>,
+    report: impl Fn(CreateJobFluentBuilder) -> CreateJobFluentBuilder + 'static,
+) -> Change {
+    Box::new(move |request| {
+        let checksum = S3ComputeObjectChecksumOperation::builder()
+            .set_checksum_algorithm(algorithm.map(Into::into))
+            .set_checksum_type(kind.map(Into::into))
+            .build();
+        report(request.operation(JobOperation::builder().s3_compute_object_checksum(checksum).build()))
+    })
 }
 
 fn spec(format: JobManifestFormat, fields: &'static [JobManifestFieldName]) -> Change {
@@ -136,9 +164,54 @@ fn cases() -> Vec<Case> {
                     .access_control_grants(grant.build())
             }),
         ),
+        (BAD, "1 or greater, not 0", restore(|r| r.expiration_in_days(0))),
+        (BAD, "1 or greater, not -1", restore(|r| r.expiration_in_days(-1))),
+        (BAD, "BULK or STANDARD, not EXPEDITED", restore(|r| r.glacier_job_tier("EXPEDITED".into()))),
+        (BAD, "ChecksumAlgorithm is required", checksum(None, Some("FULL_OBJECT"), |r| r)),
+        (BAD, "ChecksumAlgorithm cannot be CRC64", checksum(Some("CRC64"), Some("FULL_OBJECT"), |r| r)),
+        (BAD, "ChecksumType is required", checksum(Some("SHA256"), None, |r| r)),
+        (BAD, "ChecksumType cannot be PARTS", checksum(Some("SHA256"), Some("PARTS"), |r| r)),
+        (BAD, "of CRC64NVME is FULL_OBJECT", checksum(Some("CRC64NVME"), Some("COMPOSITE"), |r| r)),
+        (BAD, "of XXHASH3 is FULL_OBJECT", checksum(Some("XXHASH3"), Some("COMPOSITE"), |r| r)),
+        (
+            BAD,
+            "Report.Enabled must be true",
+            checksum(Some("MD5"), Some("FULL_OBJECT"), |r| {
+                r.report(JobReport::builder().enabled(false).build())
+            }),
+        ),
+        (
+            BAD,
+            "Report.ExpectedBucketOwner is required",
+            checksum(Some("MD5"), Some("FULL_OBJECT"), |r| r.report(report(JobReportScope::AllTasks))),
+        ),
         (BAD, "needs InvocationSchemaVersion 2.0", lambda(|l| l.user_arguments("a", "b"))),
         (BAD, "3.0", lambda(|l| l.invocation_schema_version("3.0"))),
         (BAD, "FunctionArn", lambda(|l| l.function_arn("f"))),
+        (
+            BAD,
+            "another Region",
+            lambda(|l| l.function_arn("arn:aws:lambda:eu-west-1:222222222222:function:f")),
+        ),
+        (
+            BAD,
+            "1 to 10",
+            lambda(|l| l.invocation_schema_version("2.0").set_user_arguments(Some(HashMap::new()))),
+        ),
+        (
+            BAD,
+            "1 to 10",
+            lambda(|l| {
+                let arguments = (0..11).map(|number| (number.to_string(), String::new()));
+                l.invocation_schema_version("2.0").set_user_arguments(Some(arguments.collect()))
+            }),
+        ),
+        (BAD, "a key of", lambda(|l| l.invocation_schema_version("2.0").user_arguments("k".repeat(65), ""))),
+        (
+            BAD,
+            "a value of",
+            lambda(|l| l.invocation_schema_version("2.0").user_arguments("k", "v".repeat(1025))),
+        ),
     ]
 }
 
@@ -214,4 +287,16 @@ async fn describe_shows_the_request_again() {
     assert_eq!(job.manifest(), Some(&manifest));
     assert_eq!(job.report(), Some(&report(JobReportScope::AllTasks)));
     assert_eq!(job.role_arn(), Some(crate::bench::ROLE));
+    for (token, name, operation) in [
+        ("restore", OperationName::S3InitiateRestoreObject, restoring(Some(7), Some(S3GlacierJobTier::Bulk))),
+        ("nothing", OperationName::S3InitiateRestoreObject, restoring(None, None)),
+        ("checksum", OperationName::S3ComputeObjectChecksum, computing("SHA256", "COMPOSITE")),
+    ] {
+        let request = bench.job(manifest.clone(), operation.clone()).confirmation_required(true);
+        let request = request.client_request_token(token).report(owned_report());
+        let job = bench.describe(request.send().await.unwrap().job_id().unwrap()).await;
+        assert_eq!(job.operation(), Some(&operation));
+        let jobs = bench.client.list_jobs().account_id(ACCOUNT).send().await.unwrap();
+        assert_eq!(jobs.jobs()[0].operation(), Some(&name));
+    }
 }
