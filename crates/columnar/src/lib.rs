@@ -19,12 +19,13 @@
 //!
 //! Invariants:
 //! - every row is handed on once and in the file's order, or the reader ends with [`Damaged`];
-//! - memory does not grow with rows: it is bounded by a batch and, for each column, a page and a
-//!   dictionary (Parquet) or two compression blocks and a dictionary (ORC). A row group or a stripe is
-//!   never held as a whole;
+//! - memory does not grow with rows: it is bounded by a footer of 16 MiB, a batch and, for each column, a
+//!   page and a dictionary (Parquet) or two compression blocks and a dictionary (ORC, where all those of
+//!   a stripe share 256 MiB). A row group or a stripe is never held as a whole;
 //! - keys are what the file holds. Parquet and ORC inventories, unlike CSV, don't URL-encode them;
 //! - no file makes the reader panic or wait: the panics of the libraries below become [`Damaged`]
-//!   (where a build aborts on panic, so does this).
+//!   (where a build aborts on panic, so does this), and what a footer or a page's header announces is
+//!   compared with its bytes before they read it.
 //!
 //! Columns are found by name, in any order, however it is capitalised or underscored; columns without a
 //! place in [`Record`] are ignored.

@@ -8,9 +8,12 @@ use std::io::Read;
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use brigade::id::TransferName;
 use brigade::key;
+use brigade::layout::Layout;
 use brigade::plan::ManifestLocation;
 use brigade::report::{TransferReport, Verdict};
+use brigade::tally::List;
 use flate2::read::MultiGzDecoder;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -18,6 +21,7 @@ use serde_json::Value;
 
 use super::accounts::{Account, Estate};
 use super::follow::{Ending, Job};
+use super::held::Held;
 use super::listing::{Version, versions};
 use crate::terminal::Progress;
 
@@ -26,7 +30,7 @@ const OBJECTS_IN_FLIGHT: usize = 8;
 /// What the check found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Check {
-    /// Current objects in the source buckets.
+    /// Objects in the source buckets that were to be copied; where all versions were, every version.
     pub objects: u64,
     /// Of those, the ones that arrived.
     pub arrived: u64,
@@ -51,6 +55,8 @@ pub(super) struct Claims<'a> {
     pub(super) canary: &'a BTreeSet<String>,
     /// The most objects that the canary was to have, if one was asked for.
     pub(super) canary_asked: Option<u32>,
+    /// Whether noncurrent versions were to be copied too.
+    pub(super) all_versions: bool,
 }
 
 impl Claims<'_> {
@@ -58,15 +64,49 @@ impl Claims<'_> {
         self.report.is_some_and(|report| report.called_off.is_some())
     }
 
-    /// How many versions of its copy the destination holds once an object has arrived: two if the
-    /// canary was clean and had it, because then the full job copied it again.
-    fn versions_of(&self, key: &str) -> usize {
-        1 + usize::from(self.canary.contains(key) && !self.called_off())
+    /// How many versions its copies are once an object has arrived: one more if the canary was clean
+    /// and had it, because then the full job copied it again.
+    fn versions_of(&self, key: &str, original: &Original) -> usize {
+        original.versions.len() + usize::from(self.canary.contains(key) && !self.called_off())
     }
 
     /// Whether the transfer tried an object at all: called off, it tried the canary's alone.
     fn tried(&self, key: &str) -> bool {
         !self.called_off() || self.canary.contains(key)
+    }
+}
+
+/// What the transfer lists beside its manifests: bucket, key and version of each row, in their order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lists {
+    /// Objects that only the destination holds.
+    extra: BTreeSet<(String, String, String)>,
+    /// Delete markers.
+    markers: BTreeSet<(String, String, String)>,
+}
+
+impl Lists {
+    /// Reads the lists of a transfer.
+    pub(super) async fn read(account: &Account, bucket: &str, transfer: &TransferName) -> Result<Self> {
+        let list = async |list: List| {
+            let mut rows = BTreeSet::new();
+            let folder = format!("{}/", Layout::of(transfer).list(list));
+            let parts = versions(account, bucket).await?.into_iter();
+            for part in parts.filter(|part| part.is_current_object() && part.key.starts_with(&folder)) {
+                let text = account.read(bucket, &part.key).await?;
+                let mut reader =
+                    csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&text[..]);
+                for row in reader.records() {
+                    let row = row.with_context(|| format!("failed to read {}", part.key))?;
+                    let cell = |at: usize| row.get(at).unwrap_or_default().to_owned();
+                    let key =
+                        key::decode(&cell(1)).with_context(|| format!("failed to read {}", part.key))?;
+                    rows.insert((cell(0), key.as_str().to_owned(), cell(2)));
+                }
+            }
+            anyhow::Ok(rows)
+        };
+        Ok(Self { extra: list(List::Extra).await?, markers: list(List::DeleteMarkers).await? })
     }
 }
 
@@ -88,76 +128,142 @@ impl Check {
     }
 
     /// Compares every object, then the result with what the transfer says.
-    pub(super) async fn run(sides: Sides<'_>, claims: Claims<'_>, progress: &Progress) -> Result<Self> {
+    pub(super) async fn run(
+        sides: Sides<'_>,
+        claims: Claims<'_>,
+        held: &Held,
+        lists: &Lists,
+        progress: &Progress,
+    ) -> Result<Self> {
         let Sides { source, destination, estate, .. } = sides;
-        let mut originals: Vec<(&str, Version)> = Vec::new();
-        for bucket in estate.sources() {
-            let listed = versions(source, bucket).await?.into_iter().filter(Version::is_current_object);
-            originals.extend(listed.map(|version| (bucket.as_str(), version)));
-        }
+        let mut check = Self::default();
         let mut copies: BTreeMap<String, Vec<Version>> = BTreeMap::new();
         for version in versions(destination, &estate.destination_bucket).await? {
             copies.entry(version.key.clone()).or_default().push(version);
         }
-        let mut check = Self { objects: originals.len() as u64, ..Self::default() };
-        let missing = check.sort_out(sides, &claims, &originals, &mut copies);
-        let arrived: Vec<(&str, &str)> = originals
-            .iter()
-            .map(|(bucket, original)| (*bucket, original.key.as_str()))
-            .filter(|(bucket, key)| !missing.contains(&estate.name(bucket, key)))
-            .collect();
-        check.arrived = arrived.len() as u64;
-        let differences: Vec<Vec<String>> = stream::iter(&arrived)
-            .map(|(bucket, key)| async move {
-                let differences = differences(sides, bucket, key).await;
+        check.nothing_happened_to(&held.kept, &mut copies);
+        let mut originals: BTreeMap<String, Original> = BTreeMap::new();
+        let mut markers = BTreeSet::new();
+        for bucket in estate.sources() {
+            for version in versions(source, bucket).await? {
+                let name = estate.name(bucket, &version.key);
+                if version.content.is_none() {
+                    markers.insert((bucket.clone(), version.key, version.id));
+                } else if (claims.all_versions || version.latest)
+                    && !held.kept.contains_key(&sides.copy_of(&name))
+                {
+                    let original =
+                        originals.entry(name).or_insert_with(|| Original::new(bucket, &version.key));
+                    original.versions.push(version);
+                }
+            }
+        }
+        check.objects = originals.values().map(Original::count).sum();
+        let missing = check.sort_out(sides, &claims, held, &mut originals, &mut copies);
+        check.arrived = originals.values().map(Original::count).sum();
+        let differences: Vec<Vec<Vec<String>>> = stream::iter(originals.values())
+            .map(|original| async move {
+                let differences = original.differences(sides).await;
                 progress.advance();
                 differences
             })
             .buffered(OBJECTS_IN_FLIGHT)
             .try_collect()
             .await?;
+        let differences: Vec<Vec<String>> = differences.into_iter().flatten().collect();
         check.identical = differences.iter().filter(|found| found.is_empty()).count() as u64;
         check.problems.extend(differences.into_iter().flatten());
         check.no_unfinished_upload(destination, &estate.destination_bucket).await?;
         check.judge(&claims, &missing);
         check.judge_retry_manifest(sides, &claims, &missing).await?;
+        if claims.report.is_some() {
+            check.judge_lists(sides, &claims, held, lists, &markers);
+        }
         Ok(check)
     }
 
-    /// Finds what is missing, what is there too often, and what should not be there at all.
+    /// Takes what had to stay as it was out of what the destination holds.
+    fn nothing_happened_to(
+        &mut self,
+        kept: &BTreeMap<String, String>,
+        copies: &mut BTreeMap<String, Vec<Version>>,
+    ) {
+        for (key, id) in kept {
+            let found = copies.remove(key).unwrap_or_default();
+            let as_it_was =
+                matches!(&found[..], [version] if version.is_current_object() && version.id == *id);
+            if !as_it_was {
+                self.problems.push(format!("{key:?} was to be left alone, but now there is {found:?}"));
+            }
+        }
+    }
+
+    /// Finds what is missing, what is there too often, and what should not be there at all. Leaves the
+    /// originals that arrived, with their copies.
     fn sort_out(
         &mut self,
         sides: Sides<'_>,
         claims: &Claims<'_>,
-        originals: &[(&str, Version)],
+        held: &Held,
+        originals: &mut BTreeMap<String, Original>,
         copies: &mut BTreeMap<String, Vec<Version>>,
     ) -> BTreeSet<String> {
         let mut missing = BTreeSet::new();
-        for (bucket, original) in originals {
-            let name = sides.estate.name(bucket, &original.key);
-            let Some(found) = copies.remove(&sides.copy_of(&name)) else {
-                missing.insert(name);
+        for (name, original) in &mut *originals {
+            let copy = sides.copy_of(name);
+            let before = usize::from(held.replaced.contains(&copy));
+            let found = copies.remove(&copy).unwrap_or_default();
+            if found.len() == before {
+                self.missing += original.count();
+                missing.insert(name.clone());
                 continue;
-            };
-            let expected = claims.versions_of(&name);
+            }
+            let expected = before + claims.versions_of(name, original);
             if found.len() != expected || !found.iter().any(Version::is_current_object) {
                 self.problems.push(format!(
                     "{name:?} has {} versions at the destination, not {expected} with a current one",
                     found.len()
                 ));
             }
-            if !claims.tried(&name) {
+            if !claims.tried(name) {
                 self.problems.push(format!("{name:?} arrived although it was never tried"));
             }
+            original.copies = found;
         }
+        originals.retain(|name, _| !missing.contains(name));
         for (key, versions) in copies {
             self.problems.push(format!(
                 "the destination holds {key:?} ({} versions), which is no copy of anything",
                 versions.len()
             ));
         }
-        self.missing = missing.len() as u64;
         missing
+    }
+
+    /// Holds the lists of what was not copied against what lies on both sides.
+    fn judge_lists(
+        &mut self,
+        sides: Sides<'_>,
+        claims: &Claims<'_>,
+        held: &Held,
+        lists: &Lists,
+        markers: &BTreeSet<(String, String, String)>,
+    ) {
+        let bucket = &sides.estate.destination_bucket;
+        let extra: Vec<_> = held.extra.iter().map(|key| (bucket.clone(), key.clone())).collect();
+        let listed: Vec<_> =
+            lists.extra.iter().map(|(bucket, key, _)| (bucket.clone(), key.clone())).collect();
+        if listed != extra {
+            self.problems
+                .push(format!("what --delete would remove is {extra:?}, but the list has {listed:?}"));
+        }
+        let markers: Vec<_> = markers.iter().filter(|_| claims.all_versions).collect();
+        if lists.markers.iter().collect::<Vec<_>>() != markers {
+            self.problems.push(format!(
+                "the source's delete markers are {markers:?}, but the list has {:?}",
+                lists.markers
+            ));
+        }
     }
 
     async fn no_unfinished_upload(&mut self, account: &Account, bucket: &str) -> Result<()> {
@@ -307,23 +413,56 @@ fn names(estate: &Estate, text: impl Read, address: &str) -> Result<BTreeSet<Str
         .collect()
 }
 
-/// How a copy differs from its original.
-async fn differences(sides: Sides<'_>, bucket: &str, key: &str) -> Result<Vec<String>> {
-    let original = Seen::get(sides.source, bucket, key).await?;
-    let at = sides.copy_of(&sides.estate.name(bucket, key));
-    let copy = Seen::get(sides.destination, &sides.estate.destination_bucket, &at).await?;
-    let mut found = Vec::new();
-    let mut differ = |what: &str, differs: bool| {
-        if differs {
-            found.push(format!("{key:?}: the copy's {what} differs"));
+/// An object of the source, and what was made of it.
+#[derive(Debug)]
+struct Original {
+    bucket: String,
+    key: String,
+    /// Those that were to be copied.
+    versions: Vec<Version>,
+    /// What the destination holds under the copy's name.
+    copies: Vec<Version>,
+}
+
+impl Original {
+    fn new(bucket: &str, key: &str) -> Self {
+        Self { bucket: bucket.to_owned(), key: key.to_owned(), versions: Vec::new(), copies: Vec::new() }
+    }
+
+    fn count(&self) -> u64 {
+        self.versions.len() as u64
+    }
+
+    /// How the copy of each version differs from it. The current version's is the current one;
+    /// noncurrent ones are copied in no order.
+    async fn differences(&self, sides: Sides<'_>) -> Result<Vec<Vec<String>>> {
+        let at = sides.copy_of(&sides.estate.name(&self.bucket, &self.key));
+        let mut copies = Vec::new();
+        for copy in &self.copies {
+            let seen = Seen::get(sides.destination, &sides.estate.destination_bucket, &at, &copy.id).await?;
+            copies.push((copy.latest, seen));
         }
-    };
-    differ("content", original.bytes != copy.bytes);
-    differ("headers", original.headers != copy.headers);
-    differ("metadata", original.metadata != copy.metadata);
-    differ("tags", original.tags != copy.tags);
-    differ("KMS key", copy.kms_key.as_ref() != Some(&sides.estate.destination_key));
-    Ok(found)
+        let mut found = Vec::new();
+        let (current, noncurrent): (Vec<_>, Vec<_>) =
+            self.versions.iter().partition(|version| version.latest);
+        for version in current.into_iter().chain(noncurrent) {
+            let original = Seen::get(sides.source, &self.bucket, &self.key, &version.id).await?;
+            let of = |copy: &Seen| original.differences(copy, &self.key, &sides.estate.destination_key);
+            let candidates = || {
+                copies
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, (latest, _))| *latest == version.latest || !version.latest)
+            };
+            let place =
+                candidates().find(|(_, (_, copy))| of(copy).is_empty()).or_else(|| candidates().next());
+            match place.map(|(place, _)| place) {
+                Some(place) => found.push(of(&copies.swap_remove(place).1)),
+                None => found.push(vec![format!("{:?}: version {} has no copy", self.key, version.id)]),
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// An object as a reader gets it.
@@ -337,8 +476,8 @@ struct Seen {
 }
 
 impl Seen {
-    async fn get(account: &Account, bucket: &str, key: &str) -> Result<Self> {
-        let failed = || format!("failed to read s3://{bucket}/{key:?}");
+    async fn get(account: &Account, bucket: &str, key: &str, version: &str) -> Result<Self> {
+        let failed = || format!("failed to read version {version} of s3://{bucket}/{key:?}");
         let GetObjectOutput {
             body,
             content_type,
@@ -351,9 +490,20 @@ impl Seen {
             tag_count,
             ssekms_key_id,
             ..
-        } = account.s3.get_object().bucket(bucket).key(key).send().await.with_context(failed)?;
-        let tags =
-            if tag_count.unwrap_or(0) > 0 { tags(account, bucket, key).await? } else { BTreeMap::new() };
+        } = account
+            .s3
+            .get_object()
+            .bucket(bucket)
+            .key(key)
+            .version_id(version)
+            .send()
+            .await
+            .with_context(failed)?;
+        let tags = if tag_count.unwrap_or(0) > 0 {
+            tags(account, bucket, key, version).await?
+        } else {
+            BTreeMap::new()
+        };
         Ok(Self {
             bytes: body.collect().await.with_context(failed)?.to_vec(),
             headers: [
@@ -369,10 +519,26 @@ impl Seen {
             kms_key: ssekms_key_id,
         })
     }
+
+    /// How a copy differs, which has to be encrypted with this key.
+    fn differences(&self, copy: &Self, name: &str, kms_key: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut differ = |what: &str, differs: bool| {
+            if differs {
+                found.push(format!("{name:?}: the copy's {what} differs"));
+            }
+        };
+        differ("content", self.bytes != copy.bytes);
+        differ("headers", self.headers != copy.headers);
+        differ("metadata", self.metadata != copy.metadata);
+        differ("tags", self.tags != copy.tags);
+        differ("KMS key", copy.kms_key.as_deref() != Some(kms_key));
+        found
+    }
 }
 
-async fn tags(account: &Account, bucket: &str, key: &str) -> Result<BTreeMap<String, String>> {
-    let answer = account.s3.get_object_tagging().bucket(bucket).key(key).send().await;
+async fn tags(account: &Account, bucket: &str, key: &str, version: &str) -> Result<BTreeMap<String, String>> {
+    let answer = account.s3.get_object_tagging().bucket(bucket).key(key).version_id(version).send().await;
     let answer = answer.with_context(|| format!("failed to read the tags of s3://{bucket}/{key:?}"))?;
     Ok(answer.tag_set().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect())
 }
@@ -438,6 +604,7 @@ mod tests {
             retry,
             canary: &(0..canary.unwrap_or(0)).map(|key| key.to_string()).collect(),
             canary_asked: canary,
+            all_versions: false,
         };
         check.judge(&claims, &missing);
         check.problems.len()

@@ -5,8 +5,9 @@
 //! misunderstanding there would show.
 
 use std::io::Write;
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aws_sdk_s3::primitives::{ByteStream, DateTimeFormat};
 use aws_sdk_s3::types::ObjectCannedAcl;
 use flate2::Compression;
@@ -14,6 +15,13 @@ use flate2::write::GzEncoder;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use md5::{Digest, Md5};
+use parquet::basic::Compression as Codec;
+use parquet::column::writer::ColumnWriter;
+use parquet::data_type::ByteArray;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::accounts::Account;
@@ -26,12 +34,57 @@ const CONFIGURATION: &str = "everything-daily";
 const DATA_FILES: usize = 4;
 const HEADS_IN_FLIGHT: usize = 8;
 
+/// The format of a report's data files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// CSV, compressed with gzip.
+    #[default]
+    Csv,
+    /// Apache Parquet, compressed with Snappy.
+    Parquet,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "CSV",
+            Self::Parquet => "Parquet",
+        }
+    }
+
+    fn schema(self) -> String {
+        match self {
+            Self::Csv => SCHEMA.to_owned(),
+            Self::Parquet => parquet_schema(),
+        }
+    }
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Csv => "csv.gz",
+            Self::Parquet => "parquet",
+        }
+    }
+
+    fn data_file(self, rows: &[Row]) -> Result<Vec<u8>> {
+        match self {
+            Self::Csv => csv_file(rows),
+            Self::Parquet => parquet_file(rows),
+        }
+    }
+}
+
+/// The cells of a row, in the order of the columns; keys as they are.
+type Row = [String; 18];
+
 /// Where a report goes.
 #[derive(Clone, Debug)]
 pub(super) struct Delivery {
     pub(super) source_bucket: String,
     pub(super) bucket: String,
     pub(super) prefix: String,
+    pub(super) format: Format,
 }
 
 /// A delivered report.
@@ -52,7 +105,7 @@ impl Delivery {
         let mut listed = versions(account, &self.source_bucket).await?;
         // A report is not sorted.
         listed.sort_by_key(|version| Md5::digest(&version.key));
-        let rows: Vec<[String; 18]> = stream::iter(&listed)
+        let rows: Vec<Row> = stream::iter(&listed)
             .map(|version| self.row(account, version))
             .buffered(HEADS_IN_FLIGHT)
             .try_collect()
@@ -60,8 +113,9 @@ impl Delivery {
         let folder = format!("{}/{}/{CONFIGURATION}", self.prefix, self.source_bucket);
         let mut files = Vec::new();
         for (number, share) in rows.chunks(rows.len().div_ceil(DATA_FILES).max(1)).enumerate() {
-            let bytes = data_file(share)?;
-            let key = format!("{folder}/data/{}.csv.gz", uuid(&format!("{folder} {number}")));
+            let bytes = self.format.data_file(share)?;
+            let name = uuid(&format!("{folder} {number}"));
+            let key = format!("{folder}/data/{name}.{}", self.format.extension());
             files.push(
                 json!({ "key": key, "size": bytes.len(), "MD5checksum": hex::encode(Md5::digest(&bytes)) }),
             );
@@ -73,8 +127,8 @@ impl Delivery {
             "destinationBucket": format!("arn:aws:s3:::{}", self.bucket),
             "version": "2016-11-30",
             "creationTimestamp": now.as_millisecond().to_string(),
-            "fileFormat": "CSV",
-            "fileSchema": SCHEMA,
+            "fileFormat": self.format.name(),
+            "fileSchema": self.format.schema(),
             "files": files,
         }))?;
         let dated = format!("{folder}/{}", now.strftime("%Y-%m-%dT%H-%MZ"));
@@ -95,7 +149,7 @@ impl Delivery {
         self.put(account, key, checksum.clone()).await
     }
 
-    async fn row(&self, account: &Account, version: &Version) -> Result<[String; 18]> {
+    async fn row(&self, account: &Account, version: &Version) -> Result<Row> {
         let encryption = match &version.content {
             Some(_) => self.encryption(account, version).await?,
             None => String::new(),
@@ -107,7 +161,7 @@ impl Delivery {
         let id = if version.id == "null" { "" } else { &version.id };
         Ok([
             self.source_bucket.clone(),
-            form_encoded(&version.key),
+            version.key.clone(),
             id.to_owned(),
             version.latest.to_string(),
             content.is_none().to_string(),
@@ -163,15 +217,85 @@ impl Delivery {
     }
 }
 
-fn data_file(rows: &[[String; 18]]) -> Result<Vec<u8>> {
+/// In CSV alone, keys are URL-encoded.
+fn csv_file(rows: &[Row]) -> Result<Vec<u8>> {
     let gzip = GzEncoder::new(Vec::new(), Compression::default());
     let mut csv = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).from_writer(gzip);
     for row in rows {
+        let mut row = row.clone();
+        row[1] = form_encoded(&row[1]);
         csv.write_record(row)?;
     }
     let mut gzip = csv.into_inner().map_err(csv::IntoInnerError::into_error)?;
     gzip.flush()?;
     Ok(gzip.finish()?)
+}
+
+/// The columns of the same names in the words of a Parquet schema.
+fn parquet_schema() -> String {
+    let columns = SCHEMA.split(", ").map(|name| {
+        let starts = name.char_indices().filter(|(at, letter)| *at > 0 && letter.is_ascii_uppercase());
+        let words: Vec<usize> = [0].into_iter().chain(starts.map(|(at, _)| at)).chain([name.len()]).collect();
+        let words: Vec<String> =
+            words.windows(2).map(|ends| name[ends[0]..ends[1]].to_ascii_lowercase()).collect();
+        let name = words.join("_");
+        let required = if matches!(name.as_str(), "bucket" | "key") { "required" } else { "optional" };
+        match name.as_str() {
+            "size" => "optional int64 size;".to_owned(),
+            "is_latest" | "is_delete_marker" | "is_multipart_uploaded" => format!("optional boolean {name};"),
+            "last_modified_date" | "object_lock_retain_until_date" => {
+                format!("optional int64 {name} (TIMESTAMP(MILLIS,true));")
+            }
+            _ => format!("{required} binary {name} (STRING);"),
+        }
+    });
+    format!("message s3.inventory {{ {} }}", columns.collect::<Vec<_>>().join(" "))
+}
+
+fn parquet_file(rows: &[Row]) -> Result<Vec<u8>> {
+    let schema = Arc::new(parse_message_type(&parquet_schema())?);
+    let properties = WriterProperties::builder().set_compression(Codec::SNAPPY).build();
+    let mut file = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut file, schema, Arc::new(properties))?;
+    let mut group = writer.next_row_group()?;
+    let mut column = 0;
+    while let Some(mut cells) = group.next_column()? {
+        // An empty cell is none, but in the two columns that every row fills.
+        let filled = || rows.iter().map(|row| row[column].as_str()).filter(|cell| !cell.is_empty());
+        let levels: Vec<i16> = rows.iter().map(|row| i16::from(!row[column].is_empty())).collect();
+        let levels = (column > 1).then_some(levels.as_slice());
+        let written = match cells.untyped() {
+            ColumnWriter::ByteArrayColumnWriter(writer) => {
+                let texts: Vec<ByteArray> = filled().map(ByteArray::from).collect();
+                writer.write_batch(&texts, levels, None)?
+            }
+            ColumnWriter::BoolColumnWriter(writer) => {
+                let flags: Vec<bool> = filled().map(|cell| cell == "true").collect();
+                writer.write_batch(&flags, levels, None)?
+            }
+            ColumnWriter::Int64ColumnWriter(writer) => {
+                let numbers: Vec<i64> = filled().map(number).collect::<Result<_>>()?;
+                writer.write_batch(&numbers, levels, None)?
+            }
+            _ => anyhow::bail!("column {column} is of a type that no inventory has"),
+        };
+        ensure!(written == filled().count(), "column {column} has {written} cells");
+        cells.close()?;
+        column += 1;
+    }
+    group.close()?;
+    writer.close()?;
+    Ok(file)
+}
+
+/// A size, or the milliseconds of a date.
+fn number(cell: &str) -> Result<i64> {
+    match cell.parse() {
+        Ok(size) => Ok(size),
+        Err(_) => {
+            Ok(cell.parse::<Timestamp>().with_context(|| format!("{cell:?} is no date"))?.as_millisecond())
+        }
+    }
 }
 
 /// The policy by which a bucket lets S3 deliver the reports on others.

@@ -16,6 +16,7 @@ mod emulator;
 mod encoding;
 mod follow;
 mod gate;
+mod held;
 mod inventory;
 mod listing;
 mod loopback;
@@ -45,10 +46,11 @@ use brigade::steps::decide::Choice;
 use serde::Serialize;
 
 use accounts::{Account, DESTINATION, Estate, REGION, SOURCE};
-use check::{Claims, Sides};
+use check::{Claims, Lists, Sides};
 use deploy::Stack;
 use emulator::Emulator;
 use follow::{Happening, Transfer};
+use held::{Counterparts, Held};
 use mailbox::{Letter, Mailbox};
 use package::Template;
 use specimens::{LONGEST_KEY, Surroundings};
@@ -60,10 +62,11 @@ use crate::terminal::Terminal;
 pub use breakages::{Breakage, Met, breakages};
 pub use check::Check;
 pub use follow::{Ending, Job};
+pub use inventory::Format;
 pub use loopback::{Loopback, check_access};
 pub use recorded::{Call, Recorded, recorded};
 pub use refusals::{Refusal, Refusals, refusals};
-pub use start::Source;
+pub use start::{Against, Source};
 
 const STEPS: usize = 9;
 /// Rounds of missing permissions before the rehearsal says that this leads nowhere.
@@ -89,6 +92,16 @@ pub struct Options {
     /// Where the list of objects comes from.
     #[arg(long, value_enum, default_value_t)]
     pub source: Source,
+    /// The format of inventory reports.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Let the destination hold some of the objects already, and others beside them, and copy what
+    /// `aws s3 sync` would, by this list of what it holds.
+    #[arg(long, value_enum, value_name = "LIST", conflicts_with = "all_versions")]
+    pub sync: Option<Against>,
+    /// Copy every version: noncurrent ones first, current ones when those have arrived.
+    #[arg(long, conflicts_with_all = ["fault", "reject", "canary", "duplicate_event"])]
+    pub all_versions: bool,
     /// Share of the objects, 0.0 to 1.0, whose copy fails for good.
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = share)]
     pub fault: f64,
@@ -118,6 +131,9 @@ impl Default for Options {
             objects: 1000,
             buckets: 1,
             source: Source::Inventory,
+            format: Format::Csv,
+            sync: None,
+            all_versions: false,
             fault: 0.0,
             reject: false,
             no_grant: false,
@@ -135,12 +151,16 @@ impl Options {
     /// # Errors
     /// Which options contradict each other, and why.
     pub fn check(&self) -> Result<(), &'static str> {
-        if self.source == Source::InventoryAtSource
-            && (self.no_grant || self.canary.is_some() || self.buckets > 1)
-        {
+        if self.source == Source::InventoryAtSource && self.needs_request() {
             return Err(
-                "--no-grant, --canary and --buckets take a request; --source inventory-at-source begins by an event",
+                "--no-grant, --canary, --sync, --all-versions and --buckets take a request; --source inventory-at-source begins by an event",
             );
+        }
+        if self.all_versions && self.source != Source::Inventory {
+            return Err("--all-versions needs --source inventory, which lists every version");
+        }
+        if self.duplicate_event && self.sync.is_some() {
+            return Err("--sync takes a request; --duplicate-event begins by an event");
         }
         if self.duplicate_event && self.buckets > 1 {
             return Err("--duplicate-event takes one bucket: an event is of one bucket's report");
@@ -152,6 +172,13 @@ impl Options {
             return Err("--duplicate-event needs --source inventory: a request comes from a person, once");
         }
         Ok(())
+    }
+}
+
+impl Options {
+    /// Whether it asks for what an inventory's arrival can't say.
+    fn needs_request(&self) -> bool {
+        self.no_grant || self.canary.is_some() || self.buckets > 1 || self.sync.is_some() || self.all_versions
     }
 }
 
@@ -355,7 +382,7 @@ impl Stage {
     async fn play(&self, options: &Options, story: &mut Story) -> Result<Outcome> {
         let terminal = story.terminal;
         story.step(&format!("Account {SOURCE} has {} objects", options.objects));
-        self.fill(options, terminal).await?;
+        let held = self.fill(options, terminal).await?;
 
         story.step("A transfer begins");
         let mailbox = Mailbox::subscribe(&self.destination, &self.stack.topic).await?;
@@ -408,14 +435,16 @@ impl Stage {
             report: report.as_ref(),
             jobs: &jobs,
             expected_jobs: usize::try_from(options.buckets)?
-                * (usize::from(gate.plan.is_some())
+                * (usize::from(gate.plan.is_some()) * (1 + usize::from(options.all_versions))
                     + usize::from(retry.is_some())
                     + usize::from(options.canary.is_some())),
             retry,
             canary: &canary,
             canary_asked: options.canary,
+            all_versions: options.all_versions,
         };
-        let check = Check::run(sides, claims, &progress).await?;
+        let lists = Lists::read(&self.destination, &self.stack.work_bucket, &gate.transfer).await?;
+        let check = Check::run(sides, claims, &held, &lists, &progress).await?;
         progress.done();
         story.end_step();
         Ok(Outcome {
@@ -435,25 +464,38 @@ impl Stage {
         })
     }
 
-    async fn fill(&self, options: &Options, terminal: Terminal) -> Result<()> {
+    async fn fill(&self, options: &Options, terminal: Terminal) -> Result<Held> {
         let progress = terminal.progress("objects put", u64::from(options.objects));
         let count = usize::try_from(options.objects / options.buckets)?;
         let prefix = options.source.prefix(&self.estate);
         let folder = self.estate.sources().map(|bucket| self.estate.name(bucket, "").len()).max();
         let room = LONGEST_KEY - prefix.len() - 1 - folder.unwrap_or_default();
+        let counterparts = (options.sync.is_some())
+            .then(|| Counterparts::new(&self.destination, &self.estate, &prefix, count, room));
+        if let Some(counterparts) = &counterparts {
+            counterparts.put_earlier().await?;
+        }
         let mut surroundings = Surroundings::default();
         for bucket in self.estate.sources() {
             let estate = Estate { source_bucket: bucket.clone(), ..self.estate.clone() };
             let filled = specimens::fill(&self.source, &estate, count, room, &progress).await?;
             surroundings.noncurrent += filled.noncurrent;
-            surroundings.deleted += filled.deleted;
+            surroundings.markers += filled.markers;
         }
         progress.done();
         terminal.say(&format!(
             "Beside them {} older versions and {} delete markers; two KMS keys, tags, metadata, odd names",
-            surroundings.noncurrent, surroundings.deleted
+            surroundings.noncurrent, surroundings.markers
         ));
-        Ok(())
+        let Some(counterparts) = &counterparts else { return Ok(Held::default()) };
+        let held = counterparts.put_later().await?;
+        terminal.say(&format!(
+            "The destination already holds {} objects; {} of them are older or of another size, {} only it has",
+            held.kept.len() + held.replaced.len(),
+            held.replaced.len(),
+            held.extra.len()
+        ));
+        Ok(held)
     }
 
     /// Grants what is asked for, and nothing else, until the plan is told or the transfer stops.

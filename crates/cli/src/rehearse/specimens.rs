@@ -73,9 +73,9 @@ enum Encryption {
 
 /// One object to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Specimen {
-    key: String,
-    number: usize,
+pub(super) struct Specimen {
+    pub(super) key: String,
+    pub(super) number: usize,
     encryption: Encryption,
 }
 
@@ -84,8 +84,8 @@ struct Specimen {
 pub(super) struct Surroundings {
     /// Versions that are no longer current.
     pub(super) noncurrent: usize,
-    /// Keys whose current version is a delete marker.
-    pub(super) deleted: usize,
+    /// Delete markers: some are a key's current version, others lie beneath an object.
+    pub(super) markers: usize,
 }
 
 /// Makes the source bucket: versioned, encrypted by default, with `count` current objects, the
@@ -103,20 +103,24 @@ pub(super) async fn fill(
     let specimens = specimens(count, longest);
     let (unversioned, versioned) = specimens.split_at(count / 50);
     let older: Vec<Specimen> = versioned.iter().step_by(20).cloned().map(earlier).collect();
+    let oldest: Vec<Specimen> = older.iter().step_by(2).cloned().map(earlier).collect();
     let deleted: Vec<Specimen> = (0..=count / 100).map(deleted).collect();
 
     put_all(account, estate, unversioned, || progress.advance()).await?;
+    put_all(account, estate, &oldest, || ()).await?;
     let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
     let versioning = account.s3.put_bucket_versioning().bucket(bucket).versioning_configuration(enabled);
     versioning.send().await.context("failed to turn versioning on")?;
     put_all(account, estate, &older, || ()).await?;
     put_all(account, estate, &deleted, || ()).await?;
-    for specimen in &deleted {
+    let put_again = older.iter().skip(1).step_by(2);
+    let markers = deleted.len() + put_again.len();
+    for specimen in deleted.iter().chain(put_again) {
         let delete = account.s3.delete_object().bucket(bucket).key(&specimen.key).send().await;
         delete.with_context(|| format!("failed to delete {:?}", specimen.key))?;
     }
     put_all(account, estate, versioned, || progress.advance()).await?;
-    Ok(Surroundings { noncurrent: older.len() + deleted.len(), deleted: deleted.len() })
+    Ok(Surroundings { noncurrent: oldest.len() + older.len() + deleted.len(), markers })
 }
 
 /// A bucket whose objects are encrypted with a KMS key unless they say otherwise.
@@ -175,7 +179,8 @@ async fn put(account: &Account, estate: &Estate, specimen: &Specimen) -> Result<
     put.send().await.map(drop).with_context(|| format!("failed to put {:?}", specimen.key))
 }
 
-fn specimens(count: usize, longest: usize) -> Vec<Specimen> {
+/// The objects of a bucket, current ones.
+pub(super) fn specimens(count: usize, longest: usize) -> Vec<Specimen> {
     let encryption = |number: usize| match number % 10 {
         0..=5 => Encryption::BucketDefault,
         6..=8 => Encryption::OtherKey,
@@ -215,7 +220,7 @@ fn deleted(number: usize) -> Specimen {
 
 impl Specimen {
     /// Bytes that no other specimen has. Every eleventh is empty, a few are larger.
-    fn body(&self) -> Vec<u8> {
+    pub(super) fn body(&self) -> Vec<u8> {
         let size = match self.number {
             number if number % 11 == 0 => 0,
             number if number % 100 == 7 => 256 * 1024,

@@ -13,7 +13,7 @@ use super::Options;
 use super::accounts::{Account, DESTINATION, Estate, SOURCE};
 use super::deploy::Stack;
 use super::encoding::form_encoded;
-use super::inventory::Delivery;
+use super::inventory::{Delivery, Format};
 use super::listing::versions;
 use crate::terminal::Terminal;
 
@@ -43,6 +43,16 @@ impl Source {
     }
 }
 
+/// What a comparison learns of the destination from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Against {
+    /// What it holds when the transfer runs.
+    Listing,
+    /// An S3 Inventory report of it.
+    Inventory,
+}
+
 /// Both sides, and what stands there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scene<'a> {
@@ -55,14 +65,14 @@ pub(super) struct Scene<'a> {
 /// Makes the list of objects and lets the transfer begin.
 pub(super) async fn begin(scene: Scene<'_>, options: &Options, terminal: Terminal) -> Result<()> {
     match options.source {
-        Source::Inventory if options.no_grant || options.canary.is_some() || options.buckets > 1 => {
-            // An event can't say how long to wait for permissions or how large a canary is to be, a
-            // request can; so this report goes where nothing listens.
+        Source::Inventory if options.needs_request() => {
+            // An event can't say how long to wait for permissions, how large a canary is to be or what
+            // to select, a request can; so this report goes where nothing listens.
             let bucket = scene.estate.manifest_bucket.as_str();
             let mut reports = Vec::new();
             for source in scene.estate.sources() {
                 let delivery =
-                    Delivery { source_bucket: source.clone(), ..inventory(scene, bucket, "inventory") };
+                    Delivery { source_bucket: source.clone(), ..inventory(scene, bucket, options.format) };
                 let report = delivery.write(scene.source).await?;
                 delivery.complete(scene.source, &report).await?;
                 terminal.say(&format!("Inventory report at s3://{bucket}/{}", report.manifest));
@@ -92,12 +102,28 @@ pub(super) async fn begin(scene: Scene<'_>, options: &Options, terminal: Termina
     }
 }
 
-fn inventory(scene: Scene<'_>, bucket: &str, prefix: &str) -> Delivery {
+fn inventory(scene: Scene<'_>, bucket: &str, format: Format) -> Delivery {
     Delivery {
         source_bucket: scene.estate.source_bucket.clone(),
         bucket: bucket.to_owned(),
-        prefix: prefix.to_owned(),
+        prefix: "inventory".to_owned(),
+        format,
     }
+}
+
+/// Delivers a report of the destination, where the work bucket's policy lets S3.
+async fn inventory_of_destination(scene: Scene<'_>, format: Format, terminal: Terminal) -> Result<Value> {
+    let bucket = &scene.stack.work_bucket;
+    let delivery = Delivery {
+        source_bucket: scene.estate.destination_bucket.clone(),
+        bucket: bucket.clone(),
+        prefix: "destination-inventory".to_owned(),
+        format,
+    };
+    let report = delivery.write(scene.destination).await?;
+    delivery.complete(scene.destination, &report).await?;
+    terminal.say(&format!("Inventory report of the destination at s3://{bucket}/{}", report.manifest));
+    Ok(json!({ "bucket": bucket, "manifestKey": report.manifest }))
 }
 
 async fn inventory_arrives(
@@ -107,8 +133,8 @@ async fn inventory_arrives(
     options: &Options,
     terminal: Terminal,
 ) -> Result<()> {
-    configure_inventory(scene, bucket, owner).await?;
-    let delivery = inventory(scene, bucket, "inventory");
+    configure_inventory(scene, bucket, owner, options.format).await?;
+    let delivery = inventory(scene, bucket, options.format);
     let report = delivery.write(scene.source).await?;
     terminal.say(&format!(
         "S3 delivers {} rows in {} data files to s3://{bucket}/{}",
@@ -124,11 +150,15 @@ async fn inventory_arrives(
 }
 
 /// What the source's administrator sets up once, so that S3 delivers reports.
-async fn configure_inventory(scene: Scene<'_>, bucket: &str, owner: &str) -> Result<()> {
+async fn configure_inventory(scene: Scene<'_>, bucket: &str, owner: &str, format: Format) -> Result<()> {
+    let format = match format {
+        Format::Csv => InventoryFormat::Csv,
+        Format::Parquet => InventoryFormat::Parquet,
+    };
     let destination = InventoryS3BucketDestination::builder()
         .account_id(owner)
         .bucket(format!("arn:aws:s3:::{bucket}"))
-        .format(InventoryFormat::Csv)
+        .format(format)
         .prefix("inventory")
         .build()?;
     let configuration = InventoryConfiguration::builder()
@@ -175,6 +205,16 @@ async fn request(scene: Scene<'_>, options: &Options, objects: Value, terminal: 
     let mut request = json!({ "objects": objects });
     if matches!(options.source, Source::Csv | Source::Listing) {
         request["destination"] = json!({ "prefix": options.source.prefix(scene.estate) });
+    }
+    if options.all_versions {
+        request["select"] = json!({ "versions": "all" });
+    }
+    if let Some(against) = options.sync {
+        let mut sync = json!({ "listExtra": true });
+        if against == Against::Inventory {
+            sync["inventory"] = inventory_of_destination(scene, options.format, terminal).await?;
+        }
+        request["select"] = json!({ "sync": sync });
     }
     if options.no_grant {
         request["permissions"] = json!({ "hours": 0 });

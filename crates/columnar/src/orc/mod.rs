@@ -27,8 +27,9 @@ use stream::{Compression, Stream};
 const LARGEST_FOOTER: usize = 16 << 20;
 /// The most a cell may have; S3's keys have 1,024 bytes.
 const LARGEST_CELL: i64 = 1 << 20;
-/// The most a column's dictionary may have. Java's writer keeps one only while it is worth it.
-const LARGEST_DICTIONARY: usize = 256 << 20;
+/// The most that the dictionaries of a stripe's columns may have together. Java's writer keeps one only
+/// while it is worth it.
+const LARGEST_DICTIONARIES: usize = 256 << 20;
 /// ORC counts seconds from 2015-01-01T00:00:00Z.
 const EPOCH: i64 = 1_420_070_400;
 
@@ -144,7 +145,7 @@ impl Rows {
             let Some(stripe) = self.stripes.next() else { return Ok(None) };
             // The last stripe's blocks go before this one's come.
             self.cells.clear();
-            self.cells = self.begin(stripe)?;
+            self.cells = self.begin(stripe, LARGEST_DICTIONARIES)?;
             self.left = stripe.rows;
         }
         let rows = self.left.min(BATCH_ROWS as u64) as usize;
@@ -156,7 +157,8 @@ impl Rows {
         Ok(Some(batch))
     }
 
-    fn begin(&self, stripe: Stripe) -> Result<Vec<Decoder>, Damaged> {
+    /// Opens a stripe's columns; their dictionaries share so many bytes.
+    fn begin(&self, stripe: Stripe, mut room: usize) -> Result<Vec<Decoder>, Damaged> {
         let beyond = || Damaged::new("a stripe lies beyond the file");
         let footer_start = (stripe.offset.checked_add(stripe.index))
             .and_then(|at| at.checked_add(stripe.data))
@@ -209,7 +211,7 @@ impl Rows {
                         "its times were written in the time zone {zone}; only UTC, which S3 uses, is read"
                     )));
                 }
-                Decoder::new(wanted, *encoding, &streams)
+                Decoder::new(wanted, *encoding, &streams, &mut room)
             })
             .collect()
     }
@@ -313,7 +315,13 @@ enum Values {
 }
 
 impl Decoder {
-    fn new(wanted: &Wanted, encoding: Encoding, streams: &Streams<'_>) -> Result<Self, Damaged> {
+    /// Opens a column; takes what its dictionary needs of the room.
+    fn new(
+        wanted: &Wanted,
+        encoding: Encoding,
+        streams: &Streams<'_>,
+        room: &mut usize,
+    ) -> Result<Self, Damaged> {
         let (version, dictionary) = match encoding.kind {
             0 => (Version::One, false),
             1 => (Version::One, true),
@@ -330,11 +338,18 @@ impl Decoder {
                 let mut data_of_texts = streams.open(number, DICTIONARY_DATA)?;
                 let (mut texts, mut ends) = (Vec::new(), Vec::new());
                 for _ in 0..encoding.dictionary {
-                    data_of_texts.append(cell_length(lengths.next()?)?, &mut texts)?;
+                    let length = cell_length(lengths.next()?)?;
+                    *room = room.checked_sub(length + size_of::<usize>()).ok_or_else(|| {
+                        Damaged::new(format!(
+                            "in one stripe the dictionaries of its columns have more than {LARGEST_DICTIONARIES} bytes \
+                             together, of which {} has {} entries; no more are held in memory: let the inventory \
+                             be in CSV or Parquet",
+                            wanted.column.name(),
+                            encoding.dictionary,
+                        ))
+                    })?;
+                    data_of_texts.append(length, &mut texts)?;
                     ends.push(texts.len());
-                    if texts.len() + ends.len() * size_of::<usize>() > LARGEST_DICTIONARY {
-                        return Err(Damaged::new("a dictionary is larger than any column of an inventory"));
-                    }
                 }
                 Values::Dictionary { texts, ends, indexes: Integers::new(data, version, false) }
             }
@@ -438,4 +453,33 @@ fn milliseconds(seconds: i64, nanoseconds: i64) -> i64 {
     // Before 1970 writers round seconds towards zero.
     let seconds = if seconds < 0 && nanoseconds > 999_999 { seconds.wrapping_sub(1) } else { seconds };
     seconds.wrapping_mul(1000).wrapping_add(nanoseconds / 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn the_dictionaries_of_a_stripe_share_their_room() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(include_bytes!("../../tests/files/dictionary.orc")).unwrap();
+        // How much room a stripe needs for these columns.
+        let needed = |wanted: &[Column]| {
+            let wanted = wanted.iter().copied().collect();
+            let (_, mut rows) = Rows::open(file.try_clone().unwrap(), wanted).unwrap();
+            let stripe = rows.stripes.next().unwrap();
+            let enough =
+                (0..1 << 20).collect::<Vec<_>>().partition_point(|room| rows.begin(stripe, *room).is_err());
+            (enough, rows.begin(stripe, enough - 1).err().unwrap().problem)
+        };
+        let (key, _) = needed(&[Column::Key]);
+        let (class, refused) = needed(&[Column::StorageClass]);
+        assert_eq!(class, "STANDARD".len() + "GLACIER".len() + 2 * size_of::<usize>());
+        let told = "268435456 bytes together, of which storage_class has 2 entries; no more are held in memory: \
+                    let the inventory be in CSV or Parquet";
+        assert!(refused.ends_with(told), "{refused}");
+        assert_eq!(needed(&[Column::Key, Column::StorageClass]).0, key + class);
+    }
 }
