@@ -26,6 +26,7 @@ written against: any other version, or a function that is no longer there,
 stops the launcher before it serves a request.
 """
 
+import contextlib
 import contextvars
 import dataclasses
 import functools
@@ -1101,8 +1102,8 @@ def archived_source(source, bucket, key, version):
     if storage_class not in s3._ARCHIVE_STORAGE_CLASSES:
         return None
     current = s3._ensure_bucket(bucket)["objects"].get(key)
-    is_current = current is not None and version in ("", current.get("version_id"))
-    if is_current and s3._sync_restore(bucket, key, current) == "restored":
+    record = current if version in ("", (current or {}).get("version_id")) else version_entry(bucket, key, version)
+    if s3._sync_restore(bucket, key, record) == "restored":
         return None
     return s3._invalid_object_state(bucket, key, storage_class)
 
@@ -1154,6 +1155,68 @@ def is_never_versioned(bucket, key):
     current = record["objects"].get(key)
     versions = s3._object_versions.get((bucket, key), [])
     return current is not None and not current.get("version_id") and not versions
+
+
+# --- 12b. A version is restored, and shown to be, by its id --------------------------------------
+#
+# Stock restores whatever is current, whatever version was named, and tells of a restore only where
+# none is named. A version's entry keeps its restore here; the current one shares it with its record.
+
+
+def version_entry(bucket, key, version):
+    """What the index knows of a version, or None."""
+    versions = s3._object_versions.get((bucket, key), [])
+    return next((each for each in versions if each["version_id"] == version), None)
+
+
+@contextlib.contextmanager
+def standing_in(bucket, key, entry):
+    """A version in the place of the current object, for code that knows that one only."""
+    objects = s3._ensure_bucket(bucket)["objects"]
+    current = objects.get(key)
+    objects[key] = s3._object_record_from_version(entry)
+    try:
+        yield objects[key]
+    finally:
+        objects.pop(key)
+        if current is not None:
+            objects[key] = current
+
+
+@replaces(s3, "_object_record_from_version")
+def object_record_from_version(stock, entry):
+    """A version's restore is told with it."""
+    return stock(entry) | ({"restore": entry["restore"]} if entry.get("restore") else {})
+
+
+@replaces(s3, "_restore_object")
+def restore_object(stock, bucket_name, key, body):
+    """Restore the version that is named."""
+    if s3._ensure_bucket(bucket_name) is None:
+        return stock(bucket_name, key, body)
+    current = s3._ensure_bucket(bucket_name)["objects"].get(key)
+    version = first(current_call.get().query_params, "versionId") or (current or {}).get("version_id")
+    entry = version_entry(bucket_name, key, version)
+    if entry is None or entry.get("is_delete_marker"):
+        return stock(bucket_name, key, body)
+    if current is not None and current.get("version_id") == version:
+        answer, record = stock(bucket_name, key, body), current
+    else:
+        with standing_in(bucket_name, key, entry) as record:
+            answer = stock(bucket_name, key, body)
+    entry["restore"] = record.get("restore")
+    return answer
+
+
+@replaces(s3, "_get_object")
+def get_object(stock, bucket_name, key, headers, query_params=None):
+    """A restored version can be read though it isn't current."""
+    version = first(query_params, "versionId")
+    entry = version_entry(bucket_name, key, version) if version and s3._ensure_bucket(bucket_name) else None
+    if entry is None or not entry.get("restore"):
+        return stock(bucket_name, key, headers, query_params)
+    with standing_in(bucket_name, key, entry):
+        return stock(bucket_name, key, headers, query_params)
 
 
 # --- 13. Without s3:ListBucket a missing key looks like a forbidden one --------------------------
