@@ -10,7 +10,8 @@ use brigade::finding::{Cause, FindingKind};
 use brigade::policy::review::Trouble;
 use brigade::report::Verdict;
 use brigade_cli::rehearse::{
-    Against, Breakage, Format, Options, Outcome, Recorded, Source, breakages, check_access, recorded, refusals, run,
+    Against, Breakage, Format, Options, Outcome, Recorded, Source, breakages, check_access, recorded,
+    refusals, run,
 };
 use brigade_cli::terminal::Terminal;
 use serde_json::Value;
@@ -132,6 +133,14 @@ async fn a_rejected_plan_copies_nothing() {
     let outcome = rehearsed(Options { reject: true, ..of(Source::Inventory) }).await;
     assert_eq!(outcome.verdict, Some(Verdict::Cancelled));
     assert_eq!(outcome.ending.error.as_deref(), Some("CANCELLED"));
+    assert_eq!(outcome.check.arrived, 0);
+    assert_eq!(outcome.jobs.iter().map(|job| job.status.as_str()).collect::<Vec<_>>(), ["Cancelled"]);
+}
+
+#[tokio::test]
+async fn a_stopped_execution_takes_its_job_along() {
+    let outcome = rehearsed(Options { stop: true, ..of(Source::Listing) }).await;
+    assert_eq!((outcome.verdict, outcome.ending.status.as_str()), (None, "ABORTED"));
     assert_eq!(outcome.check.arrived, 0);
     assert_eq!(outcome.jobs.iter().map(|job| job.status.as_str()).collect::<Vec<_>>(), ["Cancelled"]);
 }
@@ -312,13 +321,14 @@ async fn every_breakage_is_found_before_any_job_and_mended_by_what_is_printed() 
 }
 
 /// Rehearsals that together do what a deployment can do.
-fn whole_repertoire() -> [Options; 5] {
+fn whole_repertoire() -> [Options; 6] {
     [
         Options { fault: 0.2, ..of(Source::InventoryAtSource) },
         Options { canary: Some(10), ..of(Source::Csv) },
         Options { sync: Some(Against::Inventory), ..of(Source::Listing) },
         Options { sync: Some(Against::Listing), ..of(Source::Inventory) },
         Options { duplicate_event: true, ..of(Source::Inventory) },
+        Options { stop: true, ..of(Source::Listing) },
     ]
 }
 
@@ -345,7 +355,7 @@ async fn every_role_does_all_that_it_may_and_nothing_else() {
 }
 
 /// What a role is allowed and no rehearsal shows, by role, Sid (and action), and why.
-const UNSEEN: [(&str, &str, &str); 15] = [
+const UNSEEN: [(&str, &str, &str); 16] = [
     ("TransferStateMachineRole", "", "the emulator runs state machines as the account's root"),
     ("InventoryArrivedRole", "", "the emulator starts executions without the rule's role"),
     ("Role", "WriteLogs", "Lambda writes the logs, which the emulator does without IAM"),
@@ -355,6 +365,7 @@ const UNSEEN: [(&str, &str, &str); 15] = [
     ("create-job", "ReadManifest", "a part of CreateJob"),
     ("create-job", "SteerJobs", "the simulator answers Batch Operations' calls, and asks no IAM"),
     ("UpdateJobStatusRole", "SteerJobs", "the simulator answers Batch Operations' calls, and asks no IAM"),
+    ("CancelJobsRole", "SteerJobs", "the simulator answers Batch Operations' calls, and asks no IAM"),
     ("CollectReportRole", "FollowJobs", "the simulator answers Batch Operations' calls, and asks no IAM"),
     ("CollectReportRole", "TellMissingFromForbidden", "a report that is late"),
     ("DecideRole", "TellMissingFromForbidden", "a decision that nothing waits for"),

@@ -139,6 +139,22 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
+    /// Stops the transfer's execution.
+    pub(super) async fn stop(&self, work_bucket: &str, name: &TransferName) -> Result<()> {
+        let execution = self.ending(work_bucket, name).await?.execution;
+        self.sfn.stop_execution().execution_arn(&execution).send().await.context("failed to stop it")?;
+        Ok(())
+    }
+
+    /// Waits until no job may run any more.
+    pub(super) async fn until_cancelled(&self) -> Result<()> {
+        while self.jobs().await?.iter().any(|job| job.status != JobStatus::Cancelled.as_str()) {
+            self.in_time()?;
+            tokio::time::sleep(GLANCE).await;
+        }
+        Ok(())
+    }
+
     /// Every job there is.
     pub(super) async fn jobs(&self) -> Result<Vec<Job>> {
         let listed = self.jobs.list_jobs().account_id(self.account.id).send().await;

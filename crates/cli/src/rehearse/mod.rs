@@ -108,6 +108,9 @@ pub struct Options {
     /// Reject the plan instead of approving it.
     #[arg(long)]
     pub reject: bool,
+    /// Stop the execution while its plan waits for a decision.
+    #[arg(long, conflicts_with_all = ["reject", "no_grant", "canary", "duplicate_event", "all_versions"])]
+    pub stop: bool,
     /// Never grant what the permission gate asks for; the transfer is told not to wait.
     #[arg(long, conflicts_with = "reject")]
     pub no_grant: bool,
@@ -136,6 +139,7 @@ impl Default for Options {
             all_versions: false,
             fault: 0.0,
             reject: false,
+            stop: false,
             no_grant: false,
             canary: None,
             duplicate_event: false,
@@ -402,6 +406,11 @@ impl Stage {
         story.step("The plan");
         if let Some(plan) = &gate.plan {
             show(plan, terminal);
+        }
+        if options.stop {
+            transfer.stop(&self.stack.work_bucket, &gate.transfer).await?;
+            terminal.say("Nobody decides: the execution is stopped, which its jobs are to hear of.");
+        } else if let Some(plan) = &gate.plan {
             let choice = if options.reject { Choice::Reject } else { Choice::Approve };
             self.decide(plan, choice, terminal).await?;
         } else {
@@ -412,7 +421,10 @@ impl Stage {
         let canary = self.canary(&gate).await?;
         let tasks = u64::from(options.objects) + canary.len() as u64;
         self.follow(&mut transfer, &gate, tasks, terminal).await?;
-        let (report, page) = self.report(&gate).await?;
+        if options.stop {
+            transfer.until_cancelled().await?;
+        }
+        let (report, page) = if options.stop { (None, None) } else { self.report(&gate).await? };
         let ending = transfer.ending(&self.stack.work_bucket, &gate.transfer).await?;
         let executions = transfer.statuses().await?.len();
         let prefix = options.source.prefix(&self.estate);
