@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use brigade::id::{BucketName, JobId, KmsKeyArn, Region, RoleArn};
 use brigade::ports::{
     AwsError, AwsResult, Body, BucketSettings, Callbacks, CopyJob, InspectAccount, JobDescription, Jobs,
-    KeyFacts, Notices, ObjectAt, ObjectFacts, Order, Page, Probe, ReadObjects, Simulated, Upload,
+    KeyFacts, Measures, Notices, ObjectAt, ObjectFacts, Order, Page, Probe, ReadObjects, Simulated, Upload,
     WriteObjects, WriteProbe,
 };
+use brigade::report::Metrics;
 use serde_json::Value;
 
 /// How a call is failed.
@@ -212,6 +213,12 @@ impl<P: Jobs> Jobs for Faulty<P> {
 impl<P: Notices> Notices for Faulty<P> {
     async fn publish(&self, subject: &str, message: &str) -> AwsResult<()> {
         self.script.around("publish", self.port.publish(subject, message)).await
+    }
+}
+
+impl<P: Measures> Measures for Faulty<P> {
+    fn put(&self, metrics: &Metrics) {
+        self.port.put(metrics);
     }
 }
 

@@ -502,7 +502,7 @@ impl Flow {
             }
             Call::UpdateJobStatus(input) => said(update_job_status::run(wire(&input), &outside).await),
             Call::CollectReport(input) => {
-                said(collect_report::run(wire(&input), now, &outside, &work, &outside).await)
+                said(collect_report::run(wire(&input), now, &outside, &work, &outside, &outside).await)
             }
         }
     }

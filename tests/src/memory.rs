@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brigade::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, RoleArn, VersionId};
 use brigade::ports::{
-    AwsError, AwsResult, Body, Callbacks, Notices, ObjectAt, ObjectFacts, Page, PageObject, ReadObjects,
-    Scratch, Upload, WriteObjects,
+    AwsError, AwsResult, Body, Callbacks, Measures, Notices, ObjectAt, ObjectFacts, Page, PageObject,
+    ReadObjects, Scratch, Upload, WriteObjects,
 };
+use brigade::report::Metrics;
 use brigade::route::{SourceObject, StorageClass};
 use jiff::Timestamp;
 use md5::{Digest, Md5};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 mod access;
 mod account;
@@ -114,6 +115,7 @@ struct State {
     setup: Setup,
     jobs: JobBook,
     notices: Vec<(String, String)>,
+    metrics: Vec<Value>,
     waiting: BTreeSet<String>,
     answers: BTreeMap<String, Value>,
     page: usize,
@@ -137,6 +139,7 @@ impl World {
             setup: Setup::default(),
             jobs: JobBook::default(),
             notices: Vec::new(),
+            metrics: Vec::new(),
             waiting: BTreeSet::new(),
             answers: BTreeMap::new(),
             page: 1000,
@@ -211,7 +214,13 @@ impl World {
         state.bucket(bucket).objects.iter().flat_map(all).collect()
     }
 
-    /// What was published: subjects and messages.
+    /// What was measured.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<Value> {
+        self.state().metrics.clone()
+    }
+
+    /// What people were told: subjects and messages.
     #[must_use]
     pub fn notices(&self) -> Vec<(String, String)> {
         self.state().notices.clone()
@@ -496,6 +505,12 @@ impl Notices for World {
     async fn publish(&self, subject: &str, message: &str) -> AwsResult<()> {
         self.state().notices.push((subject.to_owned(), message.to_owned()));
         Ok(())
+    }
+}
+
+impl Measures for World {
+    fn put(&self, metrics: &Metrics) {
+        self.state().metrics.push(json!(metrics));
     }
 }
 

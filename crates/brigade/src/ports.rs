@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::id::{BucketName, JobId, KmsKeyArn, ObjectKey, Region, RoleArn, VersionId};
 use crate::listed::{Listed, Modified};
 use crate::plan::ManifestLocation;
+use crate::report::Metrics;
 use crate::request::CopyStorageClass;
 use crate::route::{SourceObject, StorageClass};
 use crate::transfer::{CannedAcl, Transfer};
@@ -382,6 +383,13 @@ pub trait Jobs: Sync {
 pub trait Notices: Sync {
     /// Publishes to everyone who subscribed. The subject is cut to 100 ASCII characters.
     fn publish(&self, subject: &str, message: &str) -> impl Future<Output = AwsResult<()>> + Send;
+}
+
+/// Measuring transfers.
+pub trait Measures: Sync {
+    /// Puts a transfer's metrics where CloudWatch takes them from. A step that is repeated puts them
+    /// again.
+    fn put(&self, metrics: &Metrics);
 }
 
 /// Answering a state that waits for a decision.

@@ -170,3 +170,38 @@ async fn a_manifest_that_the_service_refuses_stops_by_name() {
     assert!(stopped.cause.contains("a part is not what the manifest says"), "{}", stopped.cause);
     assert_eq!(scene.world.copied(), []);
 }
+
+#[tokio::test]
+async fn what_is_measured_is_told_once_and_shown() {
+    let scene = Scene::small();
+    scene.world.fail_copy("empty", slow_down());
+    flow(&scene, listing()).judged().await;
+    let [metrics] = &scene.world.metrics()[..] else { panic!("one transfer") };
+    let told = |name: &str| metrics[name].clone();
+    assert_eq!(
+        (told("SelectedObjects"), told("ArrivedObjects"), told("FailedObjects")),
+        (json!(3), json!(2), json!(1))
+    );
+    assert_eq!((told("Verdict"), told("Transfers")), (json!("PARTIAL"), json!(1)));
+    let mut named = Vec::new();
+    for directive in metrics["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+        for dimension in directive["Dimensions"][0].as_array().unwrap() {
+            assert!(told(dimension.as_str().unwrap()).is_string(), "{dimension}");
+        }
+        for metric in directive["Metrics"].as_array().unwrap() {
+            let name = metric["Name"].as_str().unwrap();
+            assert!(told(name).is_number(), "{name}");
+            named.push(name.to_owned());
+        }
+    }
+    let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let template = std::fs::read_to_string(repository.join("template.yaml")).unwrap();
+    let template = tests::template::read(&template).unwrap();
+    let board = &template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"];
+    let board: serde_json::Value = serde_json::from_str(board.as_str().unwrap()).unwrap();
+    let [first, ..] = &board["widgets"].as_array().unwrap()[..] else { panic!("a widget") };
+    for shown in first["properties"]["metrics"].as_array().unwrap() {
+        assert!(named.iter().any(|name| shown[1] == json!(name)), "{shown} is not measured");
+    }
+    assert_eq!(first["properties"]["metrics"][0][0], brigade::report::NAMESPACE);
+}

@@ -5,6 +5,7 @@
 //! verdict counts the rows of the completion report and compares them with what the plan selected.
 
 mod count;
+mod metrics;
 mod read;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::tally::Count;
 use crate::transfer::{Destination, Source};
 
 pub use count::{ErrorSummary, Results};
+pub use metrics::{Metrics, NAMESPACE};
 pub use read::{DamagedReport, ReportManifest, ResultFile, ResultReader, TaskResult};
 
 /// Kinds of errors that a canary's objection names.

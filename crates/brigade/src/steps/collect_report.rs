@@ -18,7 +18,8 @@ use crate::layout::Layout;
 use crate::notice;
 use crate::plan::{JobKind, Plan, PlanSummary};
 use crate::ports::{
-    AwsError, Body, JobStatus, Jobs, Notices, ObjectAt, ReadObjects, Upload, WriteObjects, read_whole,
+    AwsError, Body, JobStatus, Jobs, Measures, Notices, ObjectAt, ReadObjects, Upload, WriteObjects,
+    read_whole,
 };
 use crate::report::{
     CanaryReport, DamagedReport, JobReport, ReportManifest, ResultFile, ResultReader, Results, TaskResult,
@@ -155,6 +156,7 @@ pub async fn run(
     jobs: &impl Jobs,
     work: &(impl ReadObjects + WriteObjects),
     notices: &impl Notices,
+    measures: &impl Measures,
 ) -> Result<Output, Error> {
     let followed = match input.kind {
         JobKind::Copy => look_at(&input.jobs, jobs).await?,
@@ -198,6 +200,7 @@ pub async fn run(
     }
     let report = judge(&input, now, followed, canary, work).await?;
     publish(&input.transfer, &report, work, notices).await?;
+    measures.put(&report.metrics());
     let called_off = report.called_off.iter().map(|reason| format!("; called off: {reason}"));
     let summary = format!(
         "{} of {} selected objects arrived, {} failed; see s3://{}/{}{}",
