@@ -10,7 +10,8 @@ use brigade::finding::{Cause, FindingKind};
 use brigade::policy::review::Trouble;
 use brigade::report::Verdict;
 use brigade_cli::rehearse::{
-    Against, Breakage, Format, Options, Outcome, Recorded, Source, breakages, check_access, recorded, refusals, run,
+    Against, Breakage, Format, Options, Outcome, Recorded, Source, breakages, check_access, recorded,
+    refusals, run,
 };
 use brigade_cli::terminal::Terminal;
 use serde_json::Value;
