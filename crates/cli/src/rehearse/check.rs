@@ -90,9 +90,10 @@ impl Lists {
     pub(super) async fn read(account: &Account, bucket: &str, transfer: &TransferName) -> Result<Self> {
         let list = async |list: List| {
             let mut rows = BTreeSet::new();
-            let folder = format!("{}/", Layout::of(transfer).list(list));
+            let folder = Layout::of(transfer).list(list);
             let parts = versions(account, bucket).await?.into_iter();
-            for part in parts.filter(|part| part.is_current_object() && part.key.starts_with(&folder)) {
+            for part in parts.filter(|part| part.is_current_object() && part.key.starts_with(folder.as_str()))
+            {
                 let text = account.read(bucket, &part.key).await?;
                 let mut reader =
                     csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&text[..]);
