@@ -470,7 +470,7 @@ fn the_largest_partition_goes_once_all_are_too_large() {
 
 #[test]
 fn partitions_are_even_and_few() {
-    let counts = [0, 1, 20_000_000, 20_000_001, 2_560_000_000, u64::MAX]
+    let counts = [0, 1, 32_000_000, 32_000_001, 4_096_000_000, u64::MAX]
         .map(|rows| Partitions::for_rows(rows).count());
     assert_eq!(counts, [1, 1, 1, 2, 128, 128]);
     assert!(Partitions::new(0).is_none() && Partitions::new(129).is_none());

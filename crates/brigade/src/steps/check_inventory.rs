@@ -24,7 +24,7 @@ const HEADS_IN_FLIGHT: usize = 32;
 const MOST_SLICES: u64 = 500;
 /// Bytes of inventory a slice has at least, so that small reports are one slice.
 const LEAST_SLICE: u64 = 32 * 1024 * 1024;
-/// Partitions of a comparison with a listing, whose length nobody knows: 320 million objects.
+/// Partitions of a comparison with a listing, whose length nobody knows: 512 million objects.
 const LISTED_PARTITIONS: u32 = 16;
 /// Files that one worker compares at most: they are named in its input.
 const FILES_AT_ONCE: usize = 400;
