@@ -355,7 +355,7 @@ async fn every_role_does_all_that_it_may_and_nothing_else() {
 }
 
 /// What a role is allowed and no rehearsal shows, by role, Sid (and action), and why.
-const UNSEEN: [(&str, &str, &str); 16] = [
+const UNSEEN: [(&str, &str, &str); 17] = [
     ("TransferStateMachineRole", "", "the emulator runs state machines as the account's root"),
     ("InventoryArrivedRole", "", "the emulator starts executions without the rule's role"),
     ("Role", "WriteLogs", "Lambda writes the logs, which the emulator does without IAM"),
@@ -370,6 +370,7 @@ const UNSEEN: [(&str, &str, &str); 16] = [
     ("CollectReportRole", "TellMissingFromForbidden", "a report that is late"),
     ("DecideRole", "TellMissingFromForbidden", "a decision that nothing waits for"),
     ("GenerateManifestRole", "WriteParts", "only archived and huge objects are skipped; none is put here"),
+    ("CheckInventoryRole", "ListDestination", "an inventory of the destination that is not there"),
     ("-batch", "ListManifests", "a list in the work bucket that is not there"),
     (
         "-batch",
