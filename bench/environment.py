@@ -40,3 +40,12 @@ def machine():
     vectors = next((name for name in ("avx512bw", "avx2", "sse4_2") if name in flags), "no SIMD known")
     gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{platform.machine()}, {os.cpu_count()} CPUs ({model}, {vectors}), {gibibytes:.0f} GiB"
+
+
+def peak_kibibytes(process):
+    """The most that a process ever had resident since its program began."""
+    try:
+        status = pathlib.Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)

@@ -30,7 +30,7 @@ import sys
 import time
 import zlib
 
-from environment import HERE, machine, python_with, target_directory
+from environment import HERE, machine, peak_kibibytes, python_with, target_directory
 
 BENCH = target_directory() / "bench"
 OUT = BENCH / "out"
@@ -212,15 +212,6 @@ def descendants(process):
             continue
         found.extend(map(int, children.split()))
     return found
-
-
-def peak_kibibytes(process):
-    """The most that a process ever had resident since its program began."""
-    try:
-        status = pathlib.Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
 def run(command, out):

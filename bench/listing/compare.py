@@ -5,7 +5,8 @@ long it took by the clock, its ListObjectsV2 requests, and the most memory it he
 interleaved runs. Each listing is checked for completeness.
 
     cargo build --release -p bench-listing
-    python3 bench/listing/compare.py [--runs N] [--keys N] [--latency MS] [--without NAME ...]
+    python3 bench/listing/compare.py [--runs N] [--keys N] [--latency MS]
+        [--families NAME ...] [--without NAME ...]
 """
 
 import argparse
@@ -20,6 +21,10 @@ import time
 import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from environment import peak_kibibytes  # noqa: E402
+
 REPOSITORY = HERE.parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
 PEERS = TARGET / "bench" / "listing-peers"
@@ -93,14 +98,19 @@ def run(name, command, endpoint, n):
     with tempfile.TemporaryFile() as out:
         began = time.monotonic()
         process = subprocess.Popen(command, stdout=out, env=ENVIRONMENT)
-        _, status, usage = os.wait4(process.pid, 0)
+        # The kernel's own maximum would begin with what this process has resident.
+        peak, ended = 0, 0
+        while not ended:
+            peak = max(peak, peak_kibibytes(process.pid))
+            time.sleep(0.005)
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         wall = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         listed = sum(1 for _ in out)
     if process.returncode or listed != n:
         sys.exit(f"{name} ended with {process.returncode} after {listed} of {n} keys")
-    return usage.ru_utime + usage.ru_stime, wall, calls(endpoint), usage.ru_maxrss / 1024
+    return usage.ru_utime + usage.ru_stime, wall, calls(endpoint), peak / 1024
 
 
 def main():
@@ -108,12 +118,13 @@ def main():
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--latency", type=int, default=50, help="milliseconds a page takes")
+    parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument("--without", nargs="*", default=[], choices=CONTENDERS)
     arguments = parser.parse_args()
     install_peers()
     contenders = {name: make for name, make in CONTENDERS.items() if name not in arguments.without}
-    for family, make_keys in FAMILIES.items():
-        keys = list(make_keys(arguments.keys))
+    for family in arguments.families:
+        keys = list(FAMILIES[family](arguments.keys))
         stub = subprocess.Popen(
             [TARGET / "release/list-stub", str(arguments.latency)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
