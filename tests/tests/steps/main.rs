@@ -11,6 +11,7 @@ use tests::scene::Scene;
 mod buckets;
 mod canary;
 mod comparison;
+mod copying;
 mod faults;
 mod formats;
 mod gate;

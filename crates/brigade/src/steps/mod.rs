@@ -47,6 +47,7 @@ macro_rules! reads_back {
 pub mod await_confirmation;
 pub mod check_inventory;
 pub mod collect_report;
+pub mod copy_object;
 pub mod create_job;
 pub mod decide;
 pub mod generate_manifest;
