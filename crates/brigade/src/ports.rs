@@ -9,7 +9,7 @@ use std::future::Future;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{BucketName, JobId, KmsKeyArn, ObjectKey, Region, RoleArn, VersionId};
+use crate::id::{BucketName, FunctionArn, JobId, KmsKeyArn, ObjectKey, Region, RoleArn, VersionId};
 use crate::listed::{Listed, Modified};
 use crate::plan::ManifestLocation;
 use crate::request::CopyStorageClass;
@@ -418,6 +418,21 @@ pub trait Deadline: Sync {
     fn over(&self) -> impl Future<Output = ()> + Send;
 }
 
+/// Who copies the objects of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopiedBy<'a> {
+    /// Batch Operations itself.
+    Service,
+    /// A function that it invokes with each object, and with these arguments: 1 to 10, of up to 64 and
+    /// 1,024 characters.
+    Function {
+        /// The function.
+        function: &'a FunctionArn,
+        /// What it is told.
+        arguments: &'a BTreeMap<String, String>,
+    },
+}
+
 /// A copy job to create.
 #[derive(Clone, Copy, Debug)]
 pub struct CopyJob<'a> {
@@ -427,6 +442,8 @@ pub struct CopyJob<'a> {
     pub manifest: &'a ManifestLocation,
     /// The bucket that it copies from, which every row of the manifest names.
     pub source: &'a BucketName,
+    /// Who copies.
+    pub by: CopiedBy<'a>,
     /// The token that makes a second request for the same job harmless: 1 to 64 characters.
     pub token: &'a str,
     /// Where its completion report goes, without a slash at the end.

@@ -30,7 +30,7 @@ pub use event::{
     Event, Input, Job, LONGEST_TEXT, NoEvent, Output, ResultCode, SchemaVersion, Task, TaskResult,
 };
 pub use order::{CopyOrder, TooLong};
-pub use parts::{Division, LARGEST_OBJECT, LARGEST_PART, MOST_PARTS, PartRange};
+pub use parts::{Division, LARGEST_OBJECT, LARGEST_PART, MOST_PARTS, PartRange, USUAL_PART};
 
 use multipart::Progress;
 

@@ -15,7 +15,7 @@ pub const LARGEST_OBJECT: u64 = MOST_PARTS * LARGEST_PART;
 
 /// Bytes of a part while 10,000 of them suffice, up to 1.2 TiB. A part takes seconds, so little is
 /// lost with one that fails, and an object of 6 GiB has 48 to copy at a time.
-const USUAL_PART: u64 = 128 << 20;
+pub const USUAL_PART: u64 = 128 << 20;
 const MIB: u64 = 1 << 20;
 
 /// An object's division.
