@@ -380,7 +380,6 @@ impl Features {
         let key = self.key_nobody_named();
         let mut beyond = vec![
             by("s3:DeleteObject", self.copy()),
-            by("s3:ListBucket", ARCHIVE.to_owned()),
             by("s3:PutObject", format!("{WORK}/transfers/t/manifests/copy/manifest.json")),
             by("s3:PutObject", format!("{WORK}/transfers/t/plan.json")),
             by("s3:GetObject", format!("{WORK}/transfers/t/jobs.json")),
@@ -408,6 +407,10 @@ impl Features {
             (!self.multipart, "s3:GetObject"),
         ];
         beyond.extend(unasked.iter().filter(|(not, _)| *not).map(|(_, action)| by(action, self.copy())));
+        if !self.multipart {
+            beyond.push(by("s3:ListBucket", ARCHIVE.to_owned()));
+            beyond.push(by("s3:ListBucketMultipartUploads", ARCHIVE.to_owned()));
+        }
         let by = |action, resource: String| Call::new(Caller::Creator, action, resource);
         beyond.extend([
             by("iam:PassRole", CREATOR.to_owned()),

@@ -225,7 +225,7 @@ mod tests {
 
     use super::*;
 
-    fn event(version: &str, job: Value, task: Value) -> Input {
+    fn event(version: &str, job: &Value, task: &Value) -> Input {
         Input(json!({
             "invocationSchemaVersion": version, "invocationId": "invoked", "job": job, "tasks": [task]
         }))
@@ -239,13 +239,13 @@ mod tests {
     fn both_schemas_are_read() {
         let one = event(
             "1.0",
-            json!({ "id": "job" }),
-            json!({ "taskId": "t", "s3Key": "a+b%2B%25/%C3%BC", "s3VersionId": null, "s3BucketArn": "arn:aws:s3:::photos" }),
+            &json!({ "id": "job" }),
+            &json!({ "taskId": "t", "s3Key": "a+b%2B%25/%C3%BC", "s3VersionId": null, "s3BucketArn": "arn:aws:s3:::photos" }),
         );
         let two = event(
             "2.0",
-            json!({ "id": "job", "userArguments": { "k": "v" }, "new": 1 }),
-            json!({ "taskId": "t", "s3Key": "a%20b", "s3VersionId": "null", "s3Bucket": "photos", "new": [] }),
+            &json!({ "id": "job", "userArguments": { "k": "v" }, "new": 1 }),
+            &json!({ "taskId": "t", "s3Key": "a%20b", "s3VersionId": "null", "s3Bucket": "photos", "new": [] }),
         );
         let (one, two) = (read(&one), read(&two));
         let object = one.tasks[0].object().expect("an object");
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_can_be_answered_is_refused_task_by_task() {
-        let refused = event("3.0", json!({ "id": "job" }), json!({ "taskId": "t", "s3Key": "a" }));
+        let refused = event("3.0", &json!({ "id": "job" }), &json!({ "taskId": "t", "s3Key": "a" }));
         let answer = refused.read().expect("answerable").expect_err("refused");
         assert_eq!((answer.invocation_id.as_str(), answer.results.len()), ("invoked", 1));
         let TaskResult { result_code, result_string, .. } = &answer.results[0];

@@ -13,8 +13,8 @@ use super::notes::{Note, Notes, Seen};
 use super::parts::{Division, LARGEST_OBJECT};
 use super::{Copying, Trouble};
 use crate::ports::{
-    AwsError, CopiedPart, CopyObjects, Deadline, ObjectAt, OpenUpload, Original, ReadObjects, WriteObjects,
-    read_whole,
+    AwsError, CopiedPart, CopyObjects, Deadline, ObjectAt, ObjectFacts, OpenUpload, Original, ReadObjects,
+    WriteObjects, read_whole,
 };
 use crate::words::grouped;
 
@@ -119,7 +119,7 @@ impl<C: CopyObjects, W: ReadObjects + WriteObjects, D: Deadline> Copying<'_, C, 
                     if note.source == *pinned {
                         match self.go_on(&notes, number, &note).await? {
                             Went::Gone => self.begin(&notes, original, division).await?,
-                            arrived => arrived,
+                            arrived @ Went::Arrived(_) => arrived,
                         }
                     } else if round == 0 {
                         // The source changed since: what was copied of it is of no use.
@@ -230,7 +230,7 @@ impl<C: CopyObjects, W: ReadObjects + WriteObjects, D: Deadline> Copying<'_, C, 
     }
 
     /// What stands in the copy's place.
-    async fn found(&self) -> Result<Option<crate::ports::ObjectFacts>, Trouble> {
+    async fn found(&self) -> Result<Option<ObjectFacts>, Trouble> {
         match self.copies.copied(self.to).await {
             Ok(facts) => Ok(Some(facts)),
             Err(AwsError::NotFound(_)) => Ok(None),

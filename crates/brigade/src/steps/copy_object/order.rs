@@ -218,7 +218,7 @@ mod tests {
             but(|arguments| drop(arguments.insert("copy-1".to_owned(), "{}".to_owned()))),
             but(|arguments| {
                 arguments.values_mut().for_each(|text| {
-                    *text = text.replace("STANDARD", "x").replace("INTELLIGENT_TIERING", "GOLD")
+                    *text = text.replace("STANDARD", "x").replace("INTELLIGENT_TIERING", "GOLD");
                 });
             }),
             but(|arguments| arguments.values_mut().for_each(|text| text.push('x'))),
