@@ -306,7 +306,7 @@ impl Deadline for NoHurry {
     }
 
     async fn over(&self) {
-        std::future::pending().await;
+        std::future::pending::<()>().await;
     }
 }
 
