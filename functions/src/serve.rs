@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use brigade::failure::Failure;
+use brigade::ports;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,6 +14,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Time kept in hand at the end of an invocation, to close files and answer.
 const RESERVE: Duration = Duration::from_secs(60);
+/// Time kept in hand to answer alone.
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// When an invocation must end.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +26,17 @@ impl Deadline {
     #[must_use]
     pub fn has_time(&self) -> bool {
         SystemTime::now() + RESERVE < self.0
+    }
+}
+
+impl ports::Deadline for Deadline {
+    fn has_time(&self) -> bool {
+        Self::has_time(self)
+    }
+
+    async fn over(&self) {
+        let left = self.0.duration_since(SystemTime::now()).unwrap_or_default();
+        tokio::time::sleep(left.saturating_sub(ANSWER)).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use brigade::id::{BucketName, KmsKeyArn};
+use brigade::id::{BucketName, FunctionArn, KmsKeyArn};
 use brigade::transfer::Deployment;
 
 /// What the template tells every function.
@@ -17,6 +17,9 @@ pub struct Settings {
     pub topic_arn: String,
     /// The name of the function that takes decisions.
     pub decide_function: String,
+    /// The function that jobs invoke for large and renamed objects, with its version; only who creates
+    /// jobs is told.
+    pub copy_object_function: Option<FunctionArn>,
 }
 
 /// An environment variable that is missing or can't be read.
@@ -71,6 +74,11 @@ impl Settings {
             source_kms_keys: listed("SOURCE_KMS_KEY_ARNS", &text("SOURCE_KMS_KEY_ARNS")?)?,
             topic_arn: text("TOPIC_ARN")?,
             decide_function: text("DECIDE_FUNCTION")?,
+            copy_object_function: listed(
+                "COPY_OBJECT_FUNCTION_ARN",
+                &variable("COPY_OBJECT_FUNCTION_ARN").unwrap_or_default(),
+            )?
+            .pop(),
         })
     }
 

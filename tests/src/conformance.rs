@@ -9,11 +9,13 @@ use std::fmt::Debug;
 
 use brigade::id::{BucketName, ObjectKey, VersionId};
 use brigade::ports::{
-    AwsError, AwsResult, Body, Encryption, ObjectAt, Page, PageObject, Probe, ReadObjects, Upload,
-    WriteObjects, WriteProbe, read_whole,
+    AwsError, AwsResult, Body, CopyObjects, Encryption, ObjectAt, OpenUpload, Page, PageObject, Pinned,
+    Probe, ReadObjects, Upload, WriteObjects, WriteProbe, read_whole,
 };
-use brigade::request::CopyStorageClass;
+use brigade::request::{CopyChecksum, CopyStorageClass};
 use brigade::route::StorageClass;
+use brigade::steps::copy_object::PartRange;
+use brigade::transfer::Destination;
 use jiff::Timestamp;
 
 use crate::scene::{ODD_KEYS, id};
@@ -40,6 +42,114 @@ pub async fn all<S: ReadObjects + WriteObjects + Probe>(store: &S, bucket: &Buck
     a_list_comes_in_pages(store, bucket, page).await;
     a_probe_leaves_nothing(store, bucket).await;
     a_region_is_told(store, bucket).await;
+}
+
+/// Everything that copying within S3 must do, in a bucket that `store` may read and write.
+pub async fn copying<C: CopyObjects, S: ReadObjects + WriteObjects>(
+    copies: &C,
+    store: &S,
+    bucket: &BucketName,
+) {
+    a_copy_is_of_what_was_looked_at(copies, store, bucket).await;
+    parts_make_an_object(copies, store, bucket).await;
+    an_abandoned_upload_is_gone(copies, bucket).await;
+}
+
+fn plainly(bucket: &BucketName) -> Destination {
+    Destination {
+        account: id("222222222222"),
+        bucket: bucket.clone(),
+        region: id("us-east-1"),
+        prefix: String::new(),
+        bucket_folders: false,
+        rename: None,
+        storage_class: CopyStorageClass::Standard,
+        kms_key: None,
+        bucket_key: true,
+        tags: None,
+        checksum_algorithm: CopyChecksum::Crc64nvme,
+        acl: None,
+    }
+}
+
+/// A copy has the bytes of the object that was looked at, whatever its key; what changed since is a
+/// conflict.
+pub async fn a_copy_is_of_what_was_looked_at<C: CopyObjects, S: ReadObjects + WriteObjects>(
+    copies: &C,
+    store: &S,
+    bucket: &BucketName,
+) {
+    let how = plainly(bucket);
+    for key in ODD_KEYS {
+        let (from, to) = (place(bucket, "copy from", key), place(bucket, "copy to", key));
+        holds(store.write(&from, key.as_bytes().to_vec(), BYTES).await, key);
+        let original = holds(copies.original(&from).await, key);
+        assert_eq!(original.pinned.size, key.len() as u64, "{key:?}");
+        assert!(holds(copies.tags(&from).await, key).is_empty());
+        refused(copies.copied(&to).await, is_not_found, "look at a copy that is not there");
+        holds(copies.copy(&original.pinned, &to, &how).await, key);
+        assert_eq!(holds(read_whole(store, &to).await, key), key.as_bytes(), "{key:?}");
+        assert_eq!(holds(copies.copied(&to).await, key).size, key.len() as u64, "{key:?}");
+        let changed = Pinned { etag: "0".repeat(32), ..original.pinned };
+        refused(copies.copy(&changed, &to, &how).await, is_conflict, "copy what changed");
+    }
+    refused(copies.original(&place(bucket, "copy from", "nothing")).await, is_not_found, "original");
+}
+
+/// Parts that are copied in any order, and again, make one object of the source's bytes.
+pub async fn parts_make_an_object<C: CopyObjects, S: ReadObjects + WriteObjects>(
+    copies: &C,
+    store: &S,
+    bucket: &BucketName,
+) {
+    let how = plainly(bucket);
+    let (from, to) = (place(bucket, "parts", "from +%"), place(bucket, "parts", "to +%"));
+    let bytes: Vec<u8> = (0..=255).cycle().take((5 << 20) + 1000).collect();
+    holds(store.write(&from, bytes.clone(), BYTES).await, "write");
+    let original = holds(copies.original(&from).await, "original");
+    let begun = holds(copies.begin(&original, &[].into(), &to, &how).await, "begin");
+    let upload = OpenUpload { at: to.clone(), id: begun, begun: None };
+    assert!(holds(copies.parts(&upload, 0).await, "parts").parts.is_empty());
+    let cut = 5 << 20;
+    let first = PartRange { number: 1, first: 0, last: cut - 1 };
+    let second = PartRange { number: 2, first: cut, last: cut + 999 };
+    let mut parts = Vec::new();
+    for range in [second, first, first] {
+        parts.push(holds(copies.copy_part(&original.pinned, &upload, range, &how).await, "copy a part"));
+    }
+    let parts = [parts[2].clone(), parts[0].clone()];
+    let listed = holds(copies.parts(&upload, 0).await, "parts");
+    let told = |number: u32, size: u64, etag: &str| (number, size, etag.to_owned());
+    let found: Vec<_> = listed.parts.iter().map(|part| told(part.number, part.size, &part.etag)).collect();
+    assert_eq!(found, [told(1, cut, &parts[0].etag), told(2, 1000, &parts[1].etag)]);
+    let rest = holds(copies.parts(&upload, 1).await, "parts after the first").parts;
+    assert_eq!(rest.iter().map(|part| part.number).collect::<Vec<_>>(), [2]);
+    refused(copies.copied(&to).await, is_not_found, "look at a copy before its end");
+    holds(copies.complete(&upload, &parts, bytes.len() as u64, &how).await, "complete");
+    let facts = holds(copies.copied(&to).await, "look at the copy");
+    assert!(facts.size == bytes.len() as u64 && facts.etag.ends_with("-2"), "{facts:?}");
+    assert!(holds(read_whole(store, &to).await, "read") == bytes, "other bytes come back");
+    refused(copies.parts(&upload, 0).await, is_not_found, "parts of an upload that has ended");
+    refused(
+        copies.copy_part(&original.pinned, &upload, first, &how).await,
+        is_not_found,
+        "copy a part to an upload that has ended",
+    );
+    refused(copies.abort(&upload).await, is_not_found, "abandon an upload that has ended");
+}
+
+/// An upload that was abandoned has no parts and makes nothing.
+pub async fn an_abandoned_upload_is_gone<C: CopyObjects>(copies: &C, bucket: &BucketName) {
+    let how = plainly(bucket);
+    let to = place(bucket, "abandoned", "object");
+    let from = place(bucket, "parts", "from +%");
+    let original = holds(copies.original(&from).await, "original");
+    let begun = holds(copies.begin(&original, &[].into(), &to, &how).await, "begin");
+    let upload = OpenUpload { at: to.clone(), id: begun, begun: None };
+    holds(copies.abort(&upload).await, "abandon");
+    refused(copies.parts(&upload, 0).await, is_not_found, "parts of an abandoned upload");
+    refused(copies.copied(&to).await, is_not_found, "look at what was abandoned");
+    assert!(holds(copies.uploads(&to).await, "uploads").is_empty());
 }
 
 /// Bytes come back as they went in.

@@ -4,16 +4,23 @@
 //! and pieces of uploads included. Run once without a fault to learn how many calls there are,
 //! then once for every call and every [`Strike`].
 
-use std::future::Future;
+use std::collections::BTreeMap;
+use std::future::{Future, pending, poll_fn};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use brigade::id::{BucketName, JobId, KmsKeyArn, Region, RoleArn};
 use brigade::ports::{
-    AwsError, AwsResult, Body, BucketSettings, Callbacks, CopyJob, InspectAccount, JobDescription, Jobs,
-    KeyFacts, Measures, Notices, ObjectAt, ObjectFacts, Order, Page, Probe, ReadObjects, Simulated, Upload,
-    WriteObjects, WriteProbe,
+    AwsError, AwsResult, Body, BucketSettings, Callbacks, CopiedPart, CopyJob, CopyObjects, Deadline,
+    InspectAccount, JobDescription, Jobs, KeyFacts, Measures, Notices, ObjectAt, ObjectFacts, OpenUpload,
+    Order, Original, Page, PartsPage, Pinned, Probe, ReadObjects, Simulated, Upload, WriteObjects,
+    WriteProbe,
 };
 use brigade::report::Metrics;
+use brigade::steps::copy_object::PartRange;
+use brigade::transfer::Destination;
 use serde_json::Value;
 
 /// How a call is failed.
@@ -23,8 +30,21 @@ pub enum Strike {
     Before,
     /// The call has its effect, and its answer is lost.
     After,
+    /// The call has its effect twice, as a request does that was sent again. Calls that can't be
+    /// repeated here have it once.
+    Twice,
+    /// The call has no effect, and no answer comes.
+    Hang,
+    /// The call has its effect, and no answer comes.
+    HangAfter,
     /// The function dies before the call; no later call of the same run has an effect.
     Kill,
+}
+
+impl Strike {
+    /// Every way to fail.
+    pub const ALL: [Self; 6] =
+        [Self::Before, Self::After, Self::Twice, Self::Hang, Self::HangAfter, Self::Kill];
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +52,9 @@ struct Tape {
     calls: Vec<&'static str>,
     fault: Option<(usize, Strike)>,
     dead: bool,
+    hung: bool,
+    /// What decides how long each call takes.
+    pace: Option<u64>,
 }
 
 /// Which call fails, and what was called so far. Its clones are the same script.
@@ -47,6 +70,13 @@ impl Script {
         script
     }
 
+    /// Lets calls take their time, in an order that the seed decides.
+    #[must_use]
+    pub fn at_pace(self, seed: u64) -> Self {
+        self.tape().pace = Some(seed);
+        self
+    }
+
     fn tape(&self) -> MutexGuard<'_, Tape> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -60,7 +90,9 @@ impl Script {
     /// Whether the function that ran last was killed; a new one may run.
     #[must_use]
     pub fn revive(&self) -> bool {
-        std::mem::take(&mut self.tape().dead)
+        let mut tape = self.tape();
+        tape.hung = false;
+        std::mem::take(&mut tape.dead)
     }
 
     fn next(&self, name: &'static str) -> Option<Strike> {
@@ -78,11 +110,91 @@ impl Script {
     async fn around<T>(&self, name: &'static str, call: impl Future<Output = AwsResult<T>>) -> AwsResult<T> {
         let lost = |what: &str| Err(AwsError::Transient(format!("{what} ({name})")));
         match self.next(name) {
-            None => call.await,
+            None | Some(Strike::Twice) => call.await,
             Some(Strike::Before) => lost("the request was lost"),
             Some(Strike::After) => call.await.and_then(|_| lost("the answer was lost")),
+            Some(Strike::Hang) => self.hang().await,
+            Some(Strike::HangAfter) => {
+                drop(call.await);
+                self.hang().await
+            }
             Some(Strike::Kill) => lost("the function was killed"),
         }
+    }
+
+    /// The same around a call that can be repeated.
+    async fn again<T, F>(&self, name: &'static str, call: impl Fn() -> F) -> AwsResult<T>
+    where
+        F: Future<Output = AwsResult<T>>,
+    {
+        let pace = self.tape().pace;
+        let steps = |what: &str| {
+            let mut hash = DefaultHasher::new();
+            (pace, what, self.tape().calls.len()).hash(&mut hash);
+            pace.map_or(0, |_| hash.finish() % 4)
+        };
+        wait(steps("before")).await;
+        let answer = self
+            .around(name, async {
+                if self.is_repeated() {
+                    drop(call().await);
+                }
+                call().await
+            })
+            .await;
+        wait(steps("after")).await;
+        answer
+    }
+
+    /// Whether the call that was counted last is to be repeated.
+    fn is_repeated(&self) -> bool {
+        let tape = self.tape();
+        tape.fault.is_some_and(|(call, strike)| call + 1 == tape.calls.len() && strike == Strike::Twice)
+    }
+
+    async fn hang<T>(&self) -> T {
+        self.tape().hung = true;
+        pending().await
+    }
+}
+
+/// Lets others go first, so many times.
+async fn wait(times: u64) {
+    let mut left = times;
+    poll_fn(|context| match left {
+        0 => Poll::Ready(()),
+        _ => {
+            left -= 1;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
+}
+
+/// The time of an invocation, counted in pieces of work. It is over when a call hangs.
+#[derive(Debug)]
+pub struct Watch {
+    script: Script,
+    pieces: AtomicUsize,
+}
+
+impl Watch {
+    /// Time for so many pieces of work.
+    #[must_use]
+    pub fn of(pieces: usize, script: &Script) -> Self {
+        Self { script: script.clone(), pieces: AtomicUsize::new(pieces) }
+    }
+}
+
+impl Deadline for Watch {
+    fn has_time(&self) -> bool {
+        let left = |pieces: usize| pieces.checked_sub(1);
+        self.pieces.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
+    }
+
+    async fn over(&self) {
+        poll_fn(|_| if self.script.tape().hung { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 }
 
@@ -110,7 +222,7 @@ impl<P: ReadObjects> ReadObjects for Faulty<P> {
     type Body = Faulty<P::Body>;
 
     async fn head(&self, at: &ObjectAt) -> AwsResult<ObjectFacts> {
-        self.script.around("head", self.port.head(at)).await
+        self.script.again("head", || self.port.head(at)).await
     }
 
     async fn read(&self, at: &ObjectAt, etag: Option<&str>) -> AwsResult<Self::Body> {
@@ -127,7 +239,7 @@ impl<P: ReadObjects> ReadObjects for Faulty<P> {
     }
 
     async fn list(&self, bucket: &BucketName, prefix: &str, after: Option<&str>) -> AwsResult<Page> {
-        self.script.around("list", self.port.list(bucket, prefix, after)).await
+        self.script.again("list", || self.port.list(bucket, prefix, after)).await
     }
 }
 
@@ -173,11 +285,11 @@ impl<P: WriteObjects> WriteObjects for Faulty<P> {
     type Upload = Faulty<P::Upload>;
 
     async fn write(&self, at: &ObjectAt, bytes: Vec<u8>, content_type: &str) -> AwsResult<String> {
-        self.script.around("write", self.port.write(at, bytes, content_type)).await
+        self.script.again("write", || self.port.write(at, bytes.clone(), content_type)).await
     }
 
     async fn create(&self, at: &ObjectAt, bytes: Vec<u8>) -> AwsResult<()> {
-        self.script.around("create", self.port.create(at, bytes)).await
+        self.script.again("create", || self.port.create(at, bytes.clone())).await
     }
 
     async fn upload(&self, at: &ObjectAt, content_type: &str) -> AwsResult<Self::Upload> {
@@ -193,6 +305,66 @@ impl<U: Upload> Upload for Faulty<U> {
 
     async fn finish(self) -> AwsResult<()> {
         self.script.around("finish", self.port.finish()).await
+    }
+}
+
+impl<P: CopyObjects> CopyObjects for Faulty<P> {
+    async fn original(&self, at: &ObjectAt) -> AwsResult<Original> {
+        self.script.again("original", || self.port.original(at)).await
+    }
+
+    async fn tags(&self, at: &ObjectAt) -> AwsResult<BTreeMap<String, String>> {
+        self.script.again("tags", || self.port.tags(at)).await
+    }
+
+    async fn copied(&self, at: &ObjectAt) -> AwsResult<ObjectFacts> {
+        self.script.again("copied", || self.port.copied(at)).await
+    }
+
+    async fn copy(&self, source: &Pinned, to: &ObjectAt, how: &Destination) -> AwsResult<()> {
+        self.script.again("copy", || self.port.copy(source, to, how)).await
+    }
+
+    async fn begin(
+        &self,
+        original: &Original,
+        tags: &BTreeMap<String, String>,
+        to: &ObjectAt,
+        how: &Destination,
+    ) -> AwsResult<String> {
+        self.script.again("begin", || self.port.begin(original, tags, to, how)).await
+    }
+
+    async fn copy_part(
+        &self,
+        source: &Pinned,
+        upload: &OpenUpload,
+        range: PartRange,
+        how: &Destination,
+    ) -> AwsResult<CopiedPart> {
+        self.script.again("copy_part", || self.port.copy_part(source, upload, range, how)).await
+    }
+
+    async fn parts(&self, upload: &OpenUpload, after: u32) -> AwsResult<PartsPage> {
+        self.script.again("parts", || self.port.parts(upload, after)).await
+    }
+
+    async fn complete(
+        &self,
+        upload: &OpenUpload,
+        parts: &[CopiedPart],
+        size: u64,
+        how: &Destination,
+    ) -> AwsResult<()> {
+        self.script.again("complete", || self.port.complete(upload, parts, size, how)).await
+    }
+
+    async fn abort(&self, upload: &OpenUpload) -> AwsResult<()> {
+        self.script.again("abort", || self.port.abort(upload)).await
+    }
+
+    async fn uploads(&self, at: &ObjectAt) -> AwsResult<Vec<OpenUpload>> {
+        self.script.again("uploads", || self.port.uploads(at)).await
     }
 }
 

@@ -2,7 +2,7 @@
 //! every input and output passed as JSON.
 
 use brigade::failure::{Failure, TRANSIENT};
-use brigade::id::KmsKeyArn;
+use brigade::id::{FunctionArn, KmsKeyArn};
 use brigade::layout::Layout;
 use brigade::manifest::Compression;
 use brigade::plan::{JobKind, PlanSummary};
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::fault::{Faulty, Script};
 use crate::memory::{TempFiles, World};
-use crate::scene::Scene;
+use crate::scene::{Scene, id};
 
 /// The function that operators invoke to decide.
 pub const DECIDE_FUNCTION: &str = "brigade-decide";
@@ -493,7 +493,10 @@ impl Flow {
                 said(generate_manifest::run(wire(&input), &role, &work, &TempFiles, move || one_leg).await)
             }
             Call::WritePlan(input) => said(write_plan::run(wire(&input), &work).await),
-            Call::CreateJob(input) => said(create_job::run(wire(&input), now, &outside, &work).await),
+            Call::CreateJob(input) => {
+                let function = copy_object_function();
+                said(create_job::run(wire(&input), Some(&function), now, &outside, &work).await)
+            }
             Call::AwaitConfirmation(input) => {
                 said(await_confirmation::run(wire(&input), DECIDE_FUNCTION, now, &work, &outside).await)
             }
@@ -522,4 +525,9 @@ fn said<O: Serialize, E: Failure>(result: Result<O, E>) -> Result<Value, Stopped
         Ok(output) => Ok(json!(output)),
         Err(error) => Err(Stopped { error: error.name().to_owned(), cause: error.to_string() }),
     }
+}
+
+/// The function that jobs of large and renamed objects invoke.
+fn copy_object_function() -> FunctionArn {
+    id("arn:aws:lambda:us-east-1:222222222222:function:brigade-copy-object:1")
 }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brigade::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, RoleArn, VersionId};
 use brigade::ports::{
-    AwsError, AwsResult, Body, Callbacks, Measures, Notices, ObjectAt, ObjectFacts, Page, PageObject,
-    ReadObjects, Scratch, Upload, WriteObjects,
+    AwsError, AwsResult, Body, Callbacks, ContentHeaders, Measures, Notices, ObjectAt, ObjectFacts, Page,
+    PageObject, ReadObjects, Scratch, Upload, WriteObjects,
 };
 use brigade::report::Metrics;
 use brigade::route::{SourceObject, StorageClass};
@@ -20,13 +20,16 @@ use serde_json::{Value, json};
 
 mod access;
 mod account;
+mod copies;
 mod jobs;
 
 pub use access::Denial;
+pub use copies::every_header;
 pub use jobs::{Copied, JobRecord, Pace, TaskFault};
 
 use access::Access;
 use account::Setup;
+use copies::Uploads;
 use jobs::JobBook;
 
 /// What an object is made of.
@@ -48,6 +51,14 @@ pub struct Content {
     pub kms_key: Option<KmsKeyArn>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// What it says of its content.
+    pub headers: ContentHeaders,
+    /// Its user metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// Entries of its metadata that no header can hold.
+    pub unreadable_metadata: u32,
+    /// The parts it was uploaded in, if it was.
+    pub parts: Option<usize>,
 }
 
 impl Content {
@@ -75,7 +86,8 @@ impl Content {
         let mut digest = Md5::new();
         digest.update(&self.bytes);
         digest.update(self.kms_key.as_ref().map_or("", KmsKeyArn::as_str));
-        hex::encode(digest.finalize())
+        let digest = hex::encode(digest.finalize());
+        self.parts.map_or_else(|| digest.clone(), |parts| format!("{digest}-{parts}"))
     }
 }
 
@@ -114,6 +126,7 @@ struct State {
     access: Access,
     setup: Setup,
     jobs: JobBook,
+    uploads: Uploads,
     notices: Vec<(String, String)>,
     metrics: Vec<Value>,
     waiting: BTreeSet<String>,
@@ -138,6 +151,7 @@ impl World {
             access: Access::default(),
             setup: Setup::default(),
             jobs: JobBook::default(),
+            uploads: Uploads::default(),
             notices: Vec::new(),
             metrics: Vec::new(),
             waiting: BTreeSet::new(),
@@ -448,7 +462,7 @@ impl View {
         if only_new && taken {
             return Err(AwsError::Conflict("PreconditionFailed: the key is taken".to_owned()));
         }
-        let content = Content::of(bytes);
+        let content = Content { modified: Some(state.tick()), ..Content::of(bytes) };
         let etag = content.etag();
         state.put(&at.bucket, at.key.as_str(), Some(content));
         Ok(etag)

@@ -144,12 +144,13 @@ fn parties() -> Vec<(String, Vec<Statement>)> {
         kms_key: Some(id("arn:aws:kms:us-east-1:222222222222:key/DESTINATION-KEY")),
         tags: true,
         acl: true,
-        multipart: false,
+        multipart: true,
+        function: Some("arn:aws:lambda:us-east-1:222222222222:function:STACK-copy-object:*".to_owned()),
         work_bucket: id("WORK"),
         report_bucket: id("REPORTS"),
     };
     let destination_key = target.kms_key.as_ref().map(|key| target.destination_key(&source, key));
-    let functions = ["check-inventory", "generate-manifest", "validate-permissions"]
+    let functions = ["check-inventory", "copy-object", "generate-manifest", "validate-permissions"]
         .map(|name| id(&format!("arn:aws:iam::222222222222:role/STACK-{name}")));
     let mut parties: Vec<_> = source
         .grants()
@@ -188,10 +189,19 @@ fn why(name: &str) -> &'static str {
         "EncryptCopies" => "S3 encrypts the copies; large uploads read their parts again",
         "ListManifests" => "as for lists",
         "ReadManifests" => "the job reads its manifest, as this role",
-        "WriteCopies" => "the copy itself; tags and an ACL only where they are sent",
+        "WriteCopies" => {
+            "the copy itself, in parts where it is large; tags and an ACL only where they are sent"
+        }
+        "FindUploads" => {
+            "uploads whose ids got lost are found and ended, and a missing copy is told from a forbidden one"
+        }
+        "LookAtCopies" => "an upload that has ended is looked for in what it makes",
+        "InvokeCopyObject" => "the job hands large and renamed objects to this function",
         "WriteReports" => "the job writes its completion report, as this role",
         "BatchOperations" => "the service runs the job as this role",
-        "FunctionsThatReadTheSource" => "the functions read the source and try permissions as the job will",
+        "FunctionsThatReadTheSource" => {
+            "the functions read the source, try permissions and copy as the job does"
+        }
         "CreateJobs" => "S3 knows no resource for it",
         "PassTheBatchRole" => "the job gets the batch role and no other",
         "SteerJobs" => "the job is followed, and confirmed or cancelled",
@@ -315,7 +325,7 @@ fn the_events_of_the_longest_transfer_fit_one_history() {
 fn every_error_name_is_explained() {
     use brigade::failure::Failure;
     use brigade::steps::{
-        await_confirmation, cancel_jobs, check_inventory, collect_report, create_job, decide,
+        await_confirmation, cancel_jobs, check_inventory, collect_report, copy_object, create_job, decide,
         generate_manifest, update_job_status, validate_permissions, write_plan,
     };
     let page =
@@ -329,6 +339,7 @@ fn every_error_name_is_explained() {
         <cancel_jobs::Error as Failure>::NAMES,
         <check_inventory::Error as Failure>::NAMES,
         <collect_report::Error as Failure>::NAMES,
+        <copy_object::Error as Failure>::NAMES,
         <create_job::Error as Failure>::NAMES,
         <decide::Error as Failure>::NAMES,
         <generate_manifest::Error as Failure>::NAMES,

@@ -12,8 +12,8 @@ use brigade::layout::Layout;
 use brigade::request::TransferRequest;
 use brigade::route::{Turn, Way};
 use brigade::steps::{
-    await_confirmation, cancel_jobs, check_inventory, collect_report, create_job, decide, generate_manifest,
-    update_job_status, validate_permissions, write_plan,
+    await_confirmation, cancel_jobs, check_inventory, collect_report, copy_object, create_job, decide,
+    generate_manifest, update_job_status, validate_permissions, write_plan,
 };
 use functions::Settings;
 use schemars::generate::SchemaSettings;
@@ -59,6 +59,7 @@ steps! {
     "write-plan" => write_plan,
     "validate-permissions" => validate_permissions,
     "create-job" => create_job,
+    "copy-object" => copy_object,
     "await-confirmation" => await_confirmation,
     "cancel-jobs" => cancel_jobs,
     "decide" => decide,
@@ -122,14 +123,19 @@ fn the_template_sets_what_the_functions_read() {
     assert!(asked.remove("AWS_REGION"), "Lambda sets it");
     // For the logs, read by no setting.
     asked.insert("RUST_LOG".to_owned());
-    let globals = &contract().template["Globals"]["Function"]["Environment"]["Variables"];
-    let set: BTreeSet<String> = globals.as_object().expect("variables").keys().cloned().collect();
+    let template = contract().template;
+    let globals = &template["Globals"]["Function"];
+    // What only one function is told: the others don't wait for another function to be there.
+    let creator = &template["Resources"]["CreateJobFunction"]["Properties"];
+    let told = [globals, creator].map(|of| &of["Environment"]["Variables"]);
+    let set: BTreeSet<String> =
+        told.into_iter().flat_map(|of| of.as_object().expect("variables").keys().cloned()).collect();
     assert_eq!(set, asked);
 }
 
 /// What a main asks for, and the action its role needs for it.
 const PORTS: [(&str, &str); 6] = [
-    (".role_store()", "sts:AssumeRole"),
+    (".role_", "sts:AssumeRole"),
     (".account()", "iam:SimulatePrincipalPolicy"),
     (".topic()", "sns:Publish"),
     (".batch_operations()", "s3:DescribeJob"),
@@ -150,7 +156,7 @@ fn roles_allow_what_the_mains_ask_for_and_no_more() {
             let allowed = policy.contains(action) || (port == ".store()" && policy.contains("s3:PutObject"));
             assert_eq!(main.contains(port), allowed, "{}: {port} and {action}", step.name);
         }
-        if main.contains(".role_store()") {
+        if main.contains(".role_") {
             readers.insert(role);
         }
     }

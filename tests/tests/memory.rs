@@ -23,6 +23,13 @@ async fn the_roles_view_conforms() {
 }
 
 #[tokio::test]
+async fn the_roles_copies_conform() {
+    let scene = Scene::default();
+    let role = scene.world.as_role();
+    conformance::copying(&role, &role, scene.archive()).await;
+}
+
+#[tokio::test]
 async fn closed_buckets_are_forbidden() {
     let scene = Scene::small();
     let existing = id("empty");

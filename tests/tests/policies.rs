@@ -76,7 +76,8 @@ impl Deployed {
             kms_key: self.has(4).then(|| id(DESTINATION_KEY)),
             tags: true,
             acl: self.has(5),
-            multipart: false,
+            multipart: true,
+            function: Some("arn:aws:lambda:us-east-1:222222222222:function:brigade-copy-object:*".to_owned()),
             work_bucket: id("workbucket"),
             report_bucket: id(if self.has(6) { "reports" } else { "workbucket" }),
         };
@@ -130,13 +131,12 @@ fn the_batch_role_is_what_the_model_derives() {
 }
 
 #[test]
-fn the_batch_role_trusts_the_service_and_three_functions() {
+fn the_batch_role_trusts_the_service_and_four_functions() {
     let stack = Deployed(0).stack(&template());
-    let functions = ["check-inventory", "generate-manifest", "validate-permissions"];
-    let arns: Vec<_> = ["CheckInventoryRole", "GenerateManifestRole", "ValidatePermissionsRole"]
-        .map(|role| id(&format!("arn:aws:iam::222222222222:role/{role}")))
-        .into();
-    assert_eq!(arns.len(), functions.len());
+    let arns: Vec<_> =
+        ["CheckInventoryRole", "CopyObjectRole", "GenerateManifestRole", "ValidatePermissionsRole"]
+            .map(|role| id(&format!("arn:aws:iam::222222222222:role/{role}")))
+            .into();
     let written = &stack.properties("BatchRole")["AssumeRolePolicyDocument"]["Statement"];
     assert_eq!(normal(written), derived(&trust(&arns)));
 }

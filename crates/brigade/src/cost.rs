@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::estimate::{PART_BYTES, part_pace};
-use crate::plan::PlannedManifest;
+use crate::plan::{PlannedManifest, copied};
 use crate::request::{CopyStorageClass, ObjectSource};
 use crate::route::Way;
 use crate::tally::{Count, Tally};
@@ -380,11 +380,13 @@ impl Cost {
     /// What a plan's work costs.
     #[must_use]
     pub fn of(work: &Work<'_>, prices: &Prices) -> Self {
-        let lines: Vec<CostLine> =
-            [copying(work, prices), preparing(work, prices)].concat().into_iter().filter(counts).collect();
-        let parts = [by_parts(work, prices)];
+        let lines: Vec<CostLine> = [copying(work, prices), by_parts(work, prices), preparing(work, prices)]
+            .concat()
+            .into_iter()
+            .filter(counts)
+            .collect();
         let restores = RestoreTier::ALL.map(|tier| restoring(work, tier, prices));
-        let besides = parts.into_iter().chain(restores).chain([storing(work, prices)]).flatten().collect();
+        let besides = restores.into_iter().chain([storing(work, prices)]).flatten().collect();
         Self {
             dollars: sum(&lines),
             lines,
@@ -417,18 +419,19 @@ fn besides(what: impl Into<String>, lines: Vec<CostLine>) -> Besides {
 
 /// The copy jobs, the canary's among them.
 fn copying(work: &Work<'_>, prices: &Prices) -> Vec<CostLine> {
-    let copy = work.tally.way(Way::Copy);
-    let (tasks, canary) = (copy.objects + work.canary, u64::from(work.canary > 0));
-    let mut lines = jobs(work.jobs(Way::Copy) + canary, tasks, prices);
-    lines.extend(copies(work, tasks, prices));
+    let (copy, all) = (work.tally.way(Way::Copy), copied(work.tally));
+    let (canary, canaries) = (work.canary, u64::from(work.canary > 0));
+    let number = work.jobs(Way::Copy) + work.jobs(Way::Multipart) + canaries;
+    let mut lines = jobs(number, all.objects + canary, prices);
+    lines.extend(copies(work, copy.objects + canary, prices));
     // The counts by class and encryption include what goes other ways, so the lesser counts.
     for (class, rate) in &prices.retrieval {
         let of_class = work.tally.storage_classes.get(class).copied().unwrap_or_default();
-        let bytes = of_class.bytes.min(copy.bytes) as f64;
+        let bytes = of_class.bytes.min(all.bytes) as f64;
         lines.push(CostLine::new(Service::S3, format!("reading {class}"), bytes / GB, rate).paid_by_source());
     }
-    lines.extend(keys(work, copy.objects, tasks, prices));
-    lines.push(between_regions(work, copy.bytes, prices));
+    lines.extend(keys(work, all.objects, all.objects + canary, prices));
+    lines.push(between_regions(work, all.bytes, prices));
     lines
 }
 
@@ -490,12 +493,13 @@ fn preparing(work: &Work<'_>, prices: &Prices) -> Vec<CostLine> {
     ]
 }
 
-fn by_parts(work: &Work<'_>, prices: &Prices) -> Option<Besides> {
+/// What the function takes that copies larger and renamed objects.
+fn by_parts(work: &Work<'_>, prices: &Prices) -> Vec<CostLine> {
     let count = work.tally.way(Way::Multipart);
     if count.objects == 0 {
-        return None;
+        return Vec::new();
     }
-    let mut lines = jobs(work.jobs(Way::Multipart), count.objects, prices);
+    let mut lines = Vec::new();
     // Each object begins, ends and has at least one part.
     let requests = count.bytes / PART_BYTES + 3 * count.objects;
     let class = work.transfer.destination.storage_class;
@@ -517,8 +521,7 @@ fn by_parts(work: &Work<'_>, prices: &Prices) -> Option<Besides> {
         seconds,
         &prices.function_seconds,
     ));
-    lines.push(between_regions(work, count.bytes, prices));
-    Some(besides("copying the larger or renamed objects by parts", lines))
+    lines
 }
 
 fn restoring(work: &Work<'_>, tier: RestoreTier, prices: &Prices) -> Option<Besides> {
@@ -545,7 +548,7 @@ fn restoring(work: &Work<'_>, tier: RestoreTier, prices: &Prices) -> Option<Besi
 
 fn storing(work: &Work<'_>, prices: &Prices) -> Option<Besides> {
     let class = work.transfer.destination.storage_class;
-    let copy = work.tally.way(Way::Copy);
+    let copy = copied(work.tally);
     let rate = prices.storage.get(&class).filter(|_| copy.bytes > 0)?;
     let line = CostLine::new(Service::S3, class.as_str(), copy.bytes as f64 / GB, rate);
     Some(besides("storing the copies, each month", vec![line]))
@@ -633,8 +636,8 @@ mod tests {
         close(standard.dollars, bulk.dollars + 0.05 + 0.1);
 
         let tally = many(Way::Multipart, "STANDARD", Count { objects: 2, bytes: 20 * GIB });
-        let parts = &cost_of(&transfer(), &tally, 0).besides[0];
-        close(line(&parts.lines, "requests for parts"), 46.0 * 5e-6);
+        let parts = cost_of(&transfer(), &tally, 0);
+        close(line(&parts.lines, "requests for parts"), 166.0 * 5e-6);
         close(line(&parts.lines, "time of a function"), 20.0 / 0.4 * 0.000_013_333_4);
     }
 

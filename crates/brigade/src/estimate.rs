@@ -14,8 +14,8 @@ use crate::route::{Turn, Way};
 use crate::tally::Count;
 use crate::words::duration;
 
-/// Bytes of one part of a copy by parts, as far as the estimates go.
-pub const PART_BYTES: u64 = 512 * 1024 * 1024;
+/// Bytes of one part of a copy by parts, as far as the estimates go: of objects of up to 1.2 TiB.
+pub const PART_BYTES: u64 = crate::steps::copy_object::USUAL_PART;
 
 /// Bytes of a GiB.
 const GIB: f64 = 1_073_741_824.0;
@@ -198,14 +198,19 @@ impl Estimate {
     #[must_use]
     pub fn of(work: &Work<'_>) -> Self {
         let pace = Pace::assumed();
-        let turns: BTreeSet<Turn> = work.manifests(Way::Copy).map(|manifest| manifest.turn).collect();
+        let turns: BTreeSet<Turn> = Way::ALL
+            .into_iter()
+            .filter(|way| way.has_jobs())
+            .flat_map(|way| work.manifests(way))
+            .map(|manifest| manifest.turn)
+            .collect();
         let starts = turns.len() + usize::from(work.canary > 0);
         let mut count = work.tally.way(Way::Copy);
         count.objects += work.canary;
         let mut estimate = Self { copy: pace.of(count, starts), ..Self::default() };
         let mut more = estimate.by_parts(work, &pace);
         more.extend(estimate.restores(work, &pace));
-        if count.objects > 0 || !estimate.besides.is_empty() {
+        if count.objects > 0 || !more.is_empty() || !estimate.besides.is_empty() {
             estimate.assumptions.extend([pace.start, pace.tasks, pace.bytes]);
             estimate.assumptions.extend(more);
         }
@@ -229,8 +234,11 @@ impl Estimate {
         let all = pace.of(count, 1);
         let alone = Span::new(largest / each.quick, largest / each.slow);
         let takes = Span { shortest: all.shortest + alone.shortest, longest: all.longest.max(alone.longest) };
-        self.besides
-            .push(Besides { what: "copying the larger or renamed objects by parts".to_owned(), takes });
+        // All jobs of a turn run side by side.
+        self.copy = Span {
+            shortest: self.copy.shortest.max(takes.shortest),
+            longest: self.copy.longest.max(takes.longest),
+        };
         vec![each]
     }
 
@@ -367,6 +375,6 @@ mod tests {
         let size = 4000 * GIB;
         let tally = tally(&[(object("a", size, "STANDARD", "SSE-S3"), Way::Multipart)], 0, 0);
         let estimate = of(&tally, 0);
-        assert_eq!(estimate.besides[0].takes.longest, 10_000, "at 0.4 GiB a second");
+        assert_eq!(estimate.copy.longest, 10_000, "at 0.4 GiB a second");
     }
 }

@@ -192,6 +192,28 @@ identifier!(
 );
 
 identifier!(
+    /// A version of a Lambda function, by ARN. A job that runs for days must not be given other code half
+    /// way, as an alias or no version would.
+    FunctionArn,
+    "a Lambda function's ARN with its version",
+    r"^arn:aws[a-z-]*:lambda:[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}:[0-9]{12}:function:[A-Za-z0-9_-]{1,64}:[0-9]{1,19}$",
+    "give the ARN of a version, arn:aws:lambda:<region>:<account>:function:<name>:<number>",
+    |text| arn_of(text, "lambda").is_some_and(|(region, account, rest)| {
+        let parts: Vec<&str> = rest.split(':').collect();
+        let name = |name: &str| {
+            (1..=64).contains(&name.len())
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+        };
+        let number = |number: &str| {
+            (1..=19).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit())
+        };
+        region.parse::<Region>().is_ok()
+            && account.parse::<AccountId>().is_ok()
+            && matches!(parts[..], ["function", of, version] if name(of) && number(version))
+    })
+);
+
+identifier!(
     /// The name of a transfer: every key it writes in the work bucket begins with it, and an
     /// operator approves it by this name.
     TransferName,
@@ -310,6 +332,7 @@ mod tests {
         regions: Region, "[a-z]{1,5}-[a-z]{0,4}-[0-9]{0,3}|[a-z-]{1,9}[0-9]";
         role_arns: RoleArn, "arn:aws(-cn)?:iam:[a-z]?:[0-9]{11,13}:(role|user)/[a-z /]{0,9}";
         key_arns: KmsKeyArn, "arn:aws:kms:[a-z]{2}-[a-z]{1,3}-[0-9]:[0-9]{12}:(key|alias)/[a-z0-9_-]{0,9}";
+        function_arns: FunctionArn, "arn:aws:lambda:[a-z]{2}-[a-z]{1,3}-[0-9]:[0-9]{12}:function:[a-z0-9_-]{0,9}(:[0-9a-z]{0,3})?";
         transfer_names: TransferName, "[A-Za-z0-9._/-]{0,6}|[a]{79,82}";
         job_ids: JobId, "[A-Za-z0-9_/-]{3,38}";
     }

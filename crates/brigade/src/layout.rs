@@ -148,6 +148,18 @@ impl<'a> Layout<'a> {
         self.key("approval.json")
     }
 
+    /// Where the uploads that become one object are noted; `copy` is a hash of that object's key.
+    #[must_use]
+    pub fn uploads(self, copy: &str) -> ObjectKey {
+        self.key(&format!("uploads/{copy}/"))
+    }
+
+    /// A note about an upload.
+    #[must_use]
+    pub fn upload(self, copy: &str, note: &str) -> ObjectKey {
+        self.key(&format!("uploads/{copy}/{note}"))
+    }
+
     /// The prefix of the completion reports, without a slash at its end.
     #[must_use]
     pub fn reports(self) -> String {

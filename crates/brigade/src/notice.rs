@@ -26,7 +26,7 @@ pub fn plan(
     decide_function: &str,
 ) -> Notice {
     let tally = &plan.tally;
-    let copy = tally.way(Way::Copy);
+    let copy = plan.copied();
     let mut lines = vec![
         format!(
             "Copy {} ({}) from {} to s3://{}/{}.",
@@ -46,7 +46,7 @@ pub fn plan(
             objects(canary.objects)
         ));
     }
-    for way in [Way::Multipart, Way::Restore] {
+    for way in Way::ALL.into_iter().filter(|way| !way.has_jobs()) {
         let count = tally.way(way);
         if count.objects > 0 {
             lines.push(format!(

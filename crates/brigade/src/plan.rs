@@ -100,6 +100,8 @@ pub struct CanaryManifest {
 pub struct PlannedJob<'a> {
     /// Its manifest.
     pub manifest: &'a ManifestLocation,
+    /// How it copies.
+    pub way: Way,
     /// The bucket it copies from.
     pub source: &'a BucketName,
     /// Its tasks.
@@ -199,6 +201,7 @@ impl PlanSummary {
             JobKind::Copy => {
                 let jobs = self.manifests.iter().map(|manifest| PlannedJob {
                     manifest: &manifest.location,
+                    way: manifest.way,
                     source: &manifest.source,
                     tasks: manifest.count.objects,
                     turn: manifest.turn,
@@ -209,6 +212,7 @@ impl PlanSummary {
                 let manifests = self.canary.iter().flat_map(|canary| &canary.manifests);
                 let jobs = manifests.map(|manifest| PlannedJob {
                     manifest: &manifest.location,
+                    way: Way::Copy,
                     source: &manifest.source,
                     tasks: manifest.objects,
                     turn: Turn::Current,
@@ -217,6 +221,15 @@ impl PlanSummary {
             }
         }
     }
+}
+
+/// What is copied of what was counted, whichever way.
+pub(crate) fn copied(tally: &Tally) -> Count {
+    let ways = Way::ALL.into_iter().filter(|way| way.has_jobs());
+    ways.fold(Count::default(), |mut sum, way| {
+        sum.merge(tally.way(way));
+        sum
+    })
 }
 
 impl Plan {
@@ -249,6 +262,12 @@ impl Plan {
         }
     }
 
+    /// What its jobs copy.
+    #[must_use]
+    pub fn copied(&self) -> Count {
+        copied(&self.tally)
+    }
+
     /// What the state machine carries of it.
     #[must_use]
     pub fn summary(&self, key: ObjectKey, hash: PlanHash) -> PlanSummary {
@@ -256,8 +275,8 @@ impl Plan {
             key,
             hash,
             selected: self.tally.selected(),
-            copy: self.tally.way(Way::Copy),
-            manifests: self.manifests.iter().filter(|manifest| manifest.way == Way::Copy).cloned().collect(),
+            copy: self.copied(),
+            manifests: self.manifests.iter().filter(|manifest| manifest.way.has_jobs()).cloned().collect(),
             canary: self.canary.clone(),
             dollars: self.cost.dollars,
         }

@@ -3,17 +3,20 @@
 //! The functions implement them with the AWS SDK, the tests in memory; one conformance suite holds
 //! both to the same behaviour. Every call may be repeated.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use crate::id::{BucketName, JobId, KmsKeyArn, ObjectKey, Region, RoleArn, VersionId};
+use crate::id::{BucketName, FunctionArn, JobId, KmsKeyArn, ObjectKey, Region, RoleArn, VersionId};
 use crate::listed::{Listed, Modified};
 use crate::plan::ManifestLocation;
 use crate::report::Metrics;
 use crate::request::CopyStorageClass;
 use crate::route::{SourceObject, StorageClass};
-use crate::transfer::{CannedAcl, Transfer};
+use crate::steps::copy_object::PartRange;
+use crate::transfer::{CannedAcl, Destination, Transfer};
 
 /// An object's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -282,6 +285,155 @@ pub trait Upload: Send {
     fn finish(self) -> impl Future<Output = AwsResult<()>> + Send;
 }
 
+/// What a copy is made of: an object as it was when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pinned {
+    /// Its bucket.
+    pub bucket: BucketName,
+    /// Its key.
+    pub key: ObjectKey,
+    /// The version that was asked for; the current one without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<VersionId>,
+    /// Its ETag, without quotes. A copy of what has another is refused with [`AwsError::Conflict`].
+    pub etag: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// What a HEAD tells of an object that is to be copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Original {
+    /// The object.
+    pub pinned: Pinned,
+    /// Whether it must be restored before it can be read.
+    pub archived: bool,
+    /// What it says of its content.
+    pub headers: ContentHeaders,
+    /// Its user metadata, as its headers have it.
+    pub metadata: BTreeMap<String, String>,
+    /// Entries of its metadata that no header can hold, so that nobody can carry them
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>).
+    pub unreadable_metadata: u32,
+}
+
+/// What an object says of its content, word for word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the headers")]
+pub struct ContentHeaders {
+    pub cache_control: Option<String>,
+    pub content_disposition: Option<String>,
+    pub content_encoding: Option<String>,
+    pub content_language: Option<String>,
+    pub content_type: Option<String>,
+    pub expires: Option<String>,
+}
+
+/// A multipart upload that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenUpload {
+    /// The object that it will be.
+    pub at: ObjectAt,
+    /// Its id.
+    pub id: String,
+    /// When it was begun, by S3's clock, where that was told.
+    pub begun: Option<Timestamp>,
+}
+
+/// A part that an upload has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedPart {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its ETag, without quotes.
+    pub etag: String,
+    /// Its checksum of the upload's algorithm, in base64, where S3 tells it.
+    pub checksum: Option<String>,
+}
+
+/// One page of the parts that an upload has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartsPage {
+    /// The parts, in the order of their numbers.
+    pub parts: Vec<CopiedPart>,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+/// Copying objects within S3. An upload that has ended, one way or the other, is
+/// [`AwsError::NotFound`].
+pub trait CopyObjects: Sync {
+    /// What a copy of an object carries, but its tags.
+    fn original(&self, at: &ObjectAt) -> impl Future<Output = AwsResult<Original>> + Send;
+    /// An object's tags.
+    fn tags(&self, at: &ObjectAt) -> impl Future<Output = AwsResult<BTreeMap<String, String>>> + Send;
+    /// What stands at a copy's place.
+    fn copied(&self, at: &ObjectAt) -> impl Future<Output = AwsResult<ObjectFacts>> + Send;
+    /// Copies an object of 5 GiB at most, with everything that it carries.
+    fn copy(
+        &self,
+        source: &Pinned,
+        to: &ObjectAt,
+        how: &Destination,
+    ) -> impl Future<Output = AwsResult<()>> + Send;
+    /// Begins an upload that carries what the original does, with these tags; its id.
+    fn begin(
+        &self,
+        original: &Original,
+        tags: &BTreeMap<String, String>,
+        to: &ObjectAt,
+        how: &Destination,
+    ) -> impl Future<Output = AwsResult<String>> + Send;
+    /// Copies bytes of the source to a part. A part of the same number is replaced.
+    fn copy_part(
+        &self,
+        source: &Pinned,
+        upload: &OpenUpload,
+        range: PartRange,
+        how: &Destination,
+    ) -> impl Future<Output = AwsResult<CopiedPart>> + Send;
+    /// The parts that an upload has, those with a higher number than `after`.
+    fn parts(&self, upload: &OpenUpload, after: u32) -> impl Future<Output = AwsResult<PartsPage>> + Send;
+    /// Makes an object of all parts, in order, unless it would not have `size` bytes.
+    fn complete(
+        &self,
+        upload: &OpenUpload,
+        parts: &[CopiedPart],
+        size: u64,
+        how: &Destination,
+    ) -> impl Future<Output = AwsResult<()>> + Send;
+    /// Abandons an upload with its parts, but for those that are being copied at this moment.
+    fn abort(&self, upload: &OpenUpload) -> impl Future<Output = AwsResult<()>> + Send;
+    /// The uploads of exactly this object that the batch role, and nobody else, has begun.
+    fn uploads(&self, at: &ObjectAt) -> impl Future<Output = AwsResult<Vec<OpenUpload>>> + Send;
+}
+
+/// The time that an invocation has.
+pub trait Deadline: Sync {
+    /// Whether there is time to begin another piece of work.
+    fn has_time(&self) -> bool;
+    /// Ends when the invocation must answer.
+    fn over(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// Who copies the objects of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopiedBy<'a> {
+    /// Batch Operations itself.
+    Service,
+    /// A function that it invokes with each object, and with these arguments: 1 to 10, of up to 64 and
+    /// 1,024 characters.
+    Function {
+        /// The function.
+        function: &'a FunctionArn,
+        /// What it is told.
+        arguments: &'a BTreeMap<String, String>,
+    },
+}
+
 /// A copy job to create.
 #[derive(Clone, Copy, Debug)]
 pub struct CopyJob<'a> {
@@ -291,6 +443,8 @@ pub struct CopyJob<'a> {
     pub manifest: &'a ManifestLocation,
     /// The bucket that it copies from, which every row of the manifest names.
     pub source: &'a BucketName,
+    /// Who copies.
+    pub by: CopiedBy<'a>,
     /// The token that makes a second request for the same job harmless: 1 to 64 characters.
     pub token: &'a str,
     /// Where its completion report goes, without a slash at the end.

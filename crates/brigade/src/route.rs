@@ -105,14 +105,21 @@ impl Way {
         }
     }
 
+    /// Whether a transfer has jobs for it; otherwise its objects are left where they are.
+    #[must_use]
+    pub fn has_jobs(self) -> bool {
+        match self {
+            Self::Copy | Self::Multipart => true,
+            Self::Restore => false,
+        }
+    }
+
     /// What becomes of its objects, for a person.
     #[must_use]
     pub fn explain(self) -> &'static str {
         match self {
             Self::Copy => "copied by Batch Operations itself",
-            Self::Multipart => {
-                "larger than 5 GiB or renamed: listed in a manifest of their own, not copied by this version"
-            }
+            Self::Multipart => "larger than 5 GiB or renamed: copied by a function that the job invokes",
             Self::Restore => {
                 "archived: listed in a manifest of their own for a restore, not copied by this version"
             }

@@ -40,6 +40,8 @@ fn of_answer(doing: &str, code: &str, status: u16, message: &str) -> AwsError {
             | "RequestTimeout"
             | "InternalError"
             | "InternalServiceException"
+            | "OperationAborted"
+            | "ServiceUnavailable"
             | "ConditionalRequestConflict"
             | "KMS.ThrottlingException",
             _,
@@ -89,6 +91,9 @@ mod tests {
         assert!(matches!(is("AccessDenied", 403), AwsError::Forbidden(_)));
         assert!(matches!(is("SlowDown", 503), AwsError::Transient(_)));
         assert!(matches!(is("ConditionalRequestConflict", 409), AwsError::Transient(_)));
+        // 200 was said before the work was done.
+        assert!(matches!(is("ServiceUnavailable", 200), AwsError::Transient(_)));
+        assert!(matches!(is("NoSuchUpload", 404), AwsError::NotFound(_)));
         assert!(matches!(is("PreconditionFailed", 412), AwsError::Conflict(_)));
         assert!(matches!(is("KMS.DisabledException", 400), AwsError::Refused(_)));
         let lost = std::io::Error::other("timed out");

@@ -6,12 +6,12 @@ use aws_sdk_s3control::config::endpoint::{Endpoint, EndpointFuture, Params, Reso
 use aws_sdk_s3control::error::BuildError;
 use aws_sdk_s3control::types::{
     JobDescriptor, JobManifest, JobManifestFormat, JobManifestLocation, JobManifestSpec, JobOperation,
-    JobProgressSummary, JobReport, JobReportFormat, JobReportScope, RequestedJobStatus,
-    S3AnnotationDirective, S3CannedAccessControlList, S3ChecksumAlgorithm, S3CopyObjectOperation,
-    S3MetadataDirective, S3ObjectMetadata, S3SseAlgorithm, S3StorageClass, S3Tag,
+    JobProgressSummary, JobReport, JobReportFormat, JobReportScope, LambdaInvokeOperation,
+    RequestedJobStatus, S3AnnotationDirective, S3CannedAccessControlList, S3ChecksumAlgorithm,
+    S3CopyObjectOperation, S3MetadataDirective, S3ObjectMetadata, S3SseAlgorithm, S3StorageClass, S3Tag,
 };
 use brigade::id::{AccountId, JobId};
-use brigade::ports::{AwsError, AwsResult, CopyJob, JobDescription, JobStatus, Jobs, Order};
+use brigade::ports::{AwsError, AwsResult, CopiedBy, CopyJob, JobDescription, JobStatus, Jobs, Order};
 
 use super::errors::kind;
 
@@ -57,7 +57,7 @@ impl Jobs for BatchOperations {
             .description(format!("Bucket Brigade: {}", job.transfer.name))
             .priority(job.transfer.priority)
             .role_arn(job.transfer.batch_role.as_str())
-            .operation(JobOperation::builder().s3_put_object_copy(copy(job)?).build())
+            .operation(operation(job)?)
             .manifest(manifest(job).map_err(|error| unbuilt(&error))?)
             .report(report(job))
             .send()
@@ -102,6 +102,21 @@ impl Jobs for BatchOperations {
 
 fn unbuilt(error: &BuildError) -> AwsError {
     AwsError::Refused(format!("CreateJob: {error}"))
+}
+
+fn operation(job: &CopyJob<'_>) -> AwsResult<JobOperation> {
+    Ok(match job.by {
+        CopiedBy::Service => JobOperation::builder().s3_put_object_copy(copy(job)?),
+        CopiedBy::Function { function, arguments } => JobOperation::builder().lambda_invoke(
+            LambdaInvokeOperation::builder()
+                .function_arn(function.as_str())
+                // The schema that has arguments.
+                .invocation_schema_version("2.0")
+                .set_user_arguments(Some(arguments.clone().into_iter().collect()))
+                .build(),
+        ),
+    }
+    .build())
 }
 
 /// The copy, with everything said that has a default which would surprise: the storage class, and

@@ -5,6 +5,7 @@
 
 mod account;
 mod callbacks;
+mod copies;
 mod errors;
 mod jobs;
 mod notices;
@@ -17,6 +18,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 
 pub use account::OwnAccount;
 pub use callbacks::StepFunctions;
+pub use copies::Copies;
 pub use jobs::BatchOperations;
 pub use notices::Topic;
 pub use store::{Body, Store, Upload};
@@ -57,6 +59,18 @@ impl Aws {
 
     /// Every bucket, as the batch role: what it may not do, the job may not either.
     pub async fn role_store(&self) -> Store {
+        let [here, there] = self.as_role().await;
+        Store::new(s3(&here), s3(&there), s3(&self.config), Arc::clone(&self.settings))
+    }
+
+    /// Copying, as the batch role.
+    pub async fn role_copies(&self) -> Copies {
+        let [here, there] = self.as_role().await;
+        Copies::new(&s3(&here), &s3(&there), Arc::clone(&self.settings))
+    }
+
+    /// The batch role in our Region and in the source's.
+    async fn as_role(&self) -> [SdkConfig; 2] {
         let role = AssumeRoleProvider::builder(self.settings.deployment.batch_role.as_str())
             .session_name("bucket-brigade")
             .configure(&self.config)
@@ -69,7 +83,7 @@ impl Aws {
             .build();
         let there =
             here.to_builder().region(Region::new(self.settings.deployment.source_region.to_string())).build();
-        Store::new(s3(&here), s3(&there), s3(&self.config), Arc::clone(&self.settings))
+        [here, there]
     }
 
     /// How our own account is set up, with the function's own role.

@@ -333,23 +333,23 @@ impl ports::Upload for Upload {
 }
 
 /// What was done to an object, with its key encoded: no key can pass for AWS's words.
-fn doing(what: &str, at: &ObjectAt) -> String {
+pub(super) fn doing(what: &str, at: &ObjectAt) -> String {
     format!("{what} s3://{}/{}", at.bucket, key::encode(at.key.as_str()))
 }
 
-fn timestamp(time: Option<&DateTime>) -> Option<Timestamp> {
+pub(super) fn timestamp(time: Option<&DateTime>) -> Option<Timestamp> {
     Timestamp::new(time?.secs(), i32::try_from(time?.subsec_nanos()).ok()?).ok()
 }
 
-fn version(at: &ObjectAt) -> Option<String> {
+pub(super) fn version(at: &ObjectAt) -> Option<String> {
     at.version.as_ref().map(ToString::to_string)
 }
 
-fn unquoted(etag: Option<&str>) -> String {
+pub(super) fn unquoted(etag: Option<&str>) -> String {
     etag.unwrap_or_default().trim_matches('"').to_owned()
 }
 
-fn facts(head: &HeadObjectOutput) -> ObjectFacts {
+pub(super) fn facts(head: &HeadObjectOutput) -> ObjectFacts {
     let storage_class = StorageClass::new(head.storage_class().map_or("STANDARD", |class| class.as_str()));
     let restored = head.restore().is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
     let archived = match head.archive_status() {

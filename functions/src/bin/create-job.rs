@@ -8,5 +8,6 @@ use jiff::Timestamp;
 async fn main() -> Result<(), lambda_runtime::Error> {
     let aws = Aws::from_env().await?;
     let (jobs, work) = (aws.batch_operations(), aws.store());
-    serve(async |input, _| create_job::run(input, Timestamp::now(), &jobs, &work).await).await
+    let function = aws.settings.copy_object_function.as_ref();
+    serve(async |input, _| create_job::run(input, function, Timestamp::now(), &jobs, &work).await).await
 }

@@ -25,6 +25,7 @@ const AWAIT_CONFIRMATION: &str = env!("CARGO_BIN_EXE_await-confirmation");
 const CANCEL_JOBS: &str = env!("CARGO_BIN_EXE_cancel-jobs");
 const CHECK_INVENTORY: &str = env!("CARGO_BIN_EXE_check-inventory");
 const COLLECT_REPORT: &str = env!("CARGO_BIN_EXE_collect-report");
+const COPY_OBJECT: &str = env!("CARGO_BIN_EXE_copy-object");
 const CREATE_JOB: &str = env!("CARGO_BIN_EXE_create-job");
 const DECIDE: &str = env!("CARGO_BIN_EXE_decide");
 const GENERATE_MANIFEST: &str = env!("CARGO_BIN_EXE_generate-manifest");
@@ -122,14 +123,28 @@ async fn each_function_polls_and_names_the_field_that_is_wrong() {
     }
 }
 
+/// Whatever names tasks is answered task by task; Batch Operations reads no error names.
+#[tokio::test]
+async fn copy_object_refuses_what_is_no_event() {
+    let mut function = Function::start(COPY_OBJECT, NOWHERE).await;
+    let (name, message) = function.refusal(json!({"nonsense": true})).await;
+    assert_eq!(name, "CopyObject.InvalidEvent");
+    assert!(message.starts_with("InvalidEvent: missing field `invocationSchemaVersion`"), "{message}");
+}
+
 #[test]
 fn no_function_is_forgotten() {
     let sources = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin")).expect("sources");
     let sources: BTreeSet<String> = sources
         .map(|source| source.expect("a source").path().file_stem().expect("a name").display().to_string())
         .collect();
-    let tested: BTreeSet<String> =
-        wrong_payloads().iter().map(|(binary, _, _)| name_of(binary).to_owned()).collect();
+    let tested: BTreeSet<String> = wrong_payloads()
+        .iter()
+        .map(|(binary, _, _)| *binary)
+        .chain([COPY_OBJECT])
+        .map(name_of)
+        .map(str::to_owned)
+        .collect();
     assert_eq!(tested, sources);
 }
 

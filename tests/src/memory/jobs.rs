@@ -1,14 +1,18 @@
-//! A very small S3 Batch Operations: one kind of job, run when somebody looks at it.
+//! A very small S3 Batch Operations: jobs that copy, run when somebody looks at them.
 //!
 //! It reads a manifest as the service documents it, checks every copy as the batch role, and
 //! writes completion reports as the service writes them: two results, columns in the order of real
 //! reports, keys as the manifest encoded them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use brigade::id::{BucketName, JobId, ObjectKey, VersionId};
-use brigade::ports::{AwsError, AwsResult, CopyJob, JobDescription, JobStatus, Jobs, ObjectAt, Order};
+use brigade::ports::{
+    AwsError, AwsResult, CopiedBy, CopyJob, Deadline, JobDescription, JobStatus, Jobs, ObjectAt, Order,
+};
+use brigade::steps::copy_object::{self, Input, ResultCode};
 use brigade::transfer::Transfer;
 use flate2::read::MultiGzDecoder;
 use md5::{Digest, Md5};
@@ -90,6 +94,8 @@ struct Job {
     transfer: Transfer,
     /// The folder of its copies.
     prefix: String,
+    /// What the function is told that copies.
+    arguments: Option<BTreeMap<String, String>>,
     manifest: ObjectAt,
     manifest_etag: String,
     report_prefix: String,
@@ -200,8 +206,12 @@ impl World {
 
 impl Jobs for World {
     async fn create(&self, job: &CopyJob<'_>) -> AwsResult<JobId> {
+        let arguments = match job.by {
+            CopiedBy::Service => None,
+            CopiedBy::Function { arguments, .. } => Some(arguments.clone()),
+        };
         let request = json!({
-            "transfer": job.transfer, "manifest": job.manifest, "source": job.source, "report": job.report_prefix
+            "arguments": arguments, "transfer": job.transfer, "manifest": job.manifest, "source": job.source, "report": job.report_prefix
         });
         let mut state = self.state();
         if let Some(known) = state.jobs.jobs.iter().find(|known| known.token == job.token) {
@@ -220,6 +230,7 @@ impl Jobs for World {
             request,
             transfer: job.transfer.clone(),
             prefix: job.transfer.destination.prefix_of(job.source),
+            arguments,
             manifest: ObjectAt::new(&job.manifest.bucket, job.manifest.key.clone()),
             manifest_etag: job.manifest.etag.clone(),
             report_prefix: job.report_prefix.to_owned(),
@@ -235,6 +246,7 @@ impl Jobs for World {
     }
 
     async fn describe(&self, id: &JobId) -> AwsResult<JobDescription> {
+        self.invoke_function(id).await?;
         let mut state = self.state();
         let at = state.job(id)?;
         let pace = state.jobs.pace;
@@ -282,6 +294,78 @@ impl Jobs for World {
             to => job.status = to,
         }
         Ok(())
+    }
+}
+
+/// An invocation that nothing hurries.
+struct NoHurry;
+
+impl Deadline for NoHurry {
+    fn has_time(&self) -> bool {
+        true
+    }
+
+    async fn over(&self) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Invocations of a task that fail for now, before it has failed.
+const REDRIVES: usize = 5;
+
+impl World {
+    /// Invokes the function with the objects that are due, if the job runs and has one. What became of
+    /// them is noted before the job is looked at.
+    async fn invoke_function(&self, id: &JobId) -> AwsResult<()> {
+        let (at, job, most) = {
+            let state = self.state();
+            let at = state.job(id)?;
+            (at, state.jobs.jobs[at].clone(), state.jobs.pace.tasks)
+        };
+        let (JobStatus::Active, Some(arguments)) = (job.status, &job.arguments) else { return Ok(()) };
+        for (number, task) in job.tasks.iter().enumerate().skip(job.done).take(most) {
+            let outcome = self.invoke(&job, arguments, task).await;
+            self.state().jobs.jobs[at].tasks[number].outcome = Some(outcome);
+        }
+        Ok(())
+    }
+
+    async fn invoke(
+        &self,
+        job: &Job,
+        arguments: &BTreeMap<String, String>,
+        task: &Task,
+    ) -> Result<(), TaskFault> {
+        let decoded = percent_decode_str(&task.encoded_key).decode_utf8_lossy().into_owned();
+        let fault = self.state().jobs.faults.iter().find(|(key, _)| *key == decoded).cloned();
+        if let Some((_, fault)) = fault {
+            return Err(fault);
+        }
+        let event = json!({
+            "invocationSchemaVersion": "2.0", "invocationId": format!("{}-{}", job.id, task.encoded_key),
+            "job": { "id": job.id, "userArguments": arguments },
+            "tasks": [{
+                "taskId": "task", "s3Key": task.encoded_key, "s3VersionId": task.version, "s3Bucket": task.bucket
+            }]
+        });
+        let mut failed = None;
+        for _ in 0..REDRIVES {
+            let event = Input(event.clone());
+            let output = copy_object::run(event, &self.as_role(), &self.as_ours(), &NoHurry).await;
+            let result = output.unwrap_or_else(|error| panic!("an event that was no event: {error}"));
+            let result = &result.results[0];
+            let code = match result.result_code {
+                ResultCode::Succeeded => return Ok(()),
+                ResultCode::TemporaryFailure => "TemporaryFailure",
+                ResultCode::PermanentFailure => "PermanentFailure",
+            };
+            failed =
+                Some(TaskFault { status: 200, code: code.to_owned(), message: result.result_string.clone() });
+            if result.result_code == ResultCode::PermanentFailure {
+                break;
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 }
 
@@ -373,7 +457,10 @@ impl State {
             let Some(task) = job.tasks.get(job.done) else {
                 return self.end(at, JobStatus::Complete);
             };
-            let outcome = self.copy(&job.transfer, &job.prefix, task);
+            let outcome = match &task.outcome {
+                Some(of_function) => of_function.clone().map(|()| self.note_copied(&job.transfer, task)),
+                None => self.copy(&job.transfer, &job.prefix, task),
+            };
             let job = &mut self.jobs.jobs[at];
             job.tasks[job.done].outcome = Some(outcome);
             job.done += 1;
@@ -382,6 +469,15 @@ impl State {
                 return self.end(at, JobStatus::Failed);
             }
         }
+    }
+
+    /// Notes what a function copied.
+    fn note_copied(&mut self, transfer: &Transfer, task: &Task) {
+        let decoded = percent_decode_str(&task.encoded_key).decode_utf8_lossy().into_owned();
+        let (Ok(bucket), Ok(key)) = (task.bucket.parse(), decoded.parse()) else { return };
+        let version = task.version.as_deref().and_then(|version| version.parse().ok());
+        let to = transfer.destination.key_of(&bucket, &key);
+        self.jobs.copied.push(Copied { key: decoded, version, to });
     }
 
     fn end(&mut self, at: usize, status: JobStatus) {

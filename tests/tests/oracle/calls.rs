@@ -205,7 +205,13 @@ impl Features {
             calls.push(by("s3:PutObjectAcl", self.copy()).with("s3:x-amz-acl", "bucket-owner-full-control"));
         }
         if self.multipart {
-            calls.push(by("s3:AbortMultipartUpload", self.copy()));
+            calls.extend([
+                by("s3:AbortMultipartUpload", self.copy()),
+                by("s3:ListMultipartUploadParts", self.copy()),
+                by("s3:GetObject", self.copy()),
+                by("s3:ListBucket", ARCHIVE.to_owned()),
+                by("s3:ListBucketMultipartUploads", ARCHIVE.to_owned()),
+            ]);
         }
         // CreateMultipartUpload and UploadPartCopy want both
         // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html).
@@ -374,8 +380,6 @@ impl Features {
         let key = self.key_nobody_named();
         let mut beyond = vec![
             by("s3:DeleteObject", self.copy()),
-            by("s3:GetObject", self.copy()),
-            by("s3:ListBucket", ARCHIVE.to_owned()),
             by("s3:PutObject", format!("{WORK}/transfers/t/manifests/copy/manifest.json")),
             by("s3:PutObject", format!("{WORK}/transfers/t/plan.json")),
             by("s3:GetObject", format!("{WORK}/transfers/t/jobs.json")),
@@ -399,8 +403,14 @@ impl Features {
             (!self.writes_tags, "s3:PutObjectTagging"),
             (!self.acl, "s3:PutObjectAcl"),
             (!self.multipart, "s3:AbortMultipartUpload"),
+            (!self.multipart, "s3:ListMultipartUploadParts"),
+            (!self.multipart, "s3:GetObject"),
         ];
         beyond.extend(unasked.iter().filter(|(not, _)| *not).map(|(_, action)| by(action, self.copy())));
+        if !self.multipart {
+            beyond.push(by("s3:ListBucket", ARCHIVE.to_owned()));
+            beyond.push(by("s3:ListBucketMultipartUploads", ARCHIVE.to_owned()));
+        }
         let by = |action, resource: String| Call::new(Caller::Creator, action, resource);
         beyond.extend([
             by("iam:PassRole", CREATOR.to_owned()),

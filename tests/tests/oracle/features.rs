@@ -18,8 +18,9 @@ pub(super) const NOBODY: &str = "999999999999";
 
 pub(super) const BATCH_ROLE: &str = "arn:aws:iam::222222222222:role/brigade-batch";
 pub(super) const CREATOR: &str = "arn:aws:iam::222222222222:role/create-job";
-pub(super) const FUNCTIONS: [&str; 3] = [
+pub(super) const FUNCTIONS: [&str; 4] = [
     "arn:aws:iam::222222222222:role/check-inventory",
+    "arn:aws:iam::222222222222:role/copy-object",
     "arn:aws:iam::222222222222:role/generate-manifest",
     "arn:aws:iam::222222222222:role/validate-permissions",
 ];
@@ -267,6 +268,7 @@ impl Features {
             tags: self.writes_tags,
             acl: self.acl,
             multipart: self.multipart,
+            function: None,
             work_bucket: id("workbucket"),
             report_bucket: id(if self.report_bucket { "reports" } else { "workbucket" }),
         }

@@ -77,10 +77,9 @@ pub(super) fn happen(scene: &Scene, objects: &[Past]) {
     }
 }
 
-/// Whether Batch Operations itself copies an object of this row.
+/// Whether a job copies an object of this row.
 pub(super) fn copied(row: &Row) -> bool {
     !row.delete_marker
-        && row.size.is_some_and(|size| size <= 5 << 30)
         && row.storage_class != "GLACIER"
         && row.encryption != "SSE-C"
         && row.key.len() + "incoming/".len() <= 1024

@@ -22,7 +22,7 @@ fn left(judged: &tests::flow::Judged) -> BTreeMap<Way, u64> {
 }
 
 const EVERY_SKIP: [(SkipReason, u64); 2] = [(SkipReason::CustomerKey, 1), (SkipReason::KeyTooLong, 1)];
-const EVERY_WAY_LEFT: [(Way, u64); 2] = [(Way::Multipart, 1), (Way::Restore, 2)];
+const EVERY_WAY_LEFT: [(Way, u64); 1] = [(Way::Restore, 2)];
 
 #[tokio::test]
 async fn an_inventory_of_all_versions_copies_the_current_ones() {

@@ -100,8 +100,8 @@ impl Plan {
         Page {
             plan: self,
             hash,
-            copy: self.tally.way(Way::Copy),
-            copy_objects: objects(self.tally.way(Way::Copy).objects),
+            copy: self.copied(),
+            copy_objects: objects(self.copied().objects),
             unknown_size: objects(self.tally.unknown_size),
             dollars: dollars(self.cost.dollars),
             flow: self.flow(),
@@ -199,7 +199,7 @@ impl Plan {
 
     fn copy_in_words(&self) -> String {
         let canary = if self.canary.is_some() { ", the canary first" } else { "" };
-        format!("Copying {}{canary}", objects(self.tally.way(Way::Copy).objects))
+        format!("Copying {}{canary}", objects(self.copied().objects))
     }
 }
 

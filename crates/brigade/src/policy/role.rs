@@ -32,6 +32,8 @@ pub struct TargetAccess {
     pub acl: bool,
     /// Whether large objects are copied in parts.
     pub multipart: bool,
+    /// The function that jobs invoke for large and renamed objects, any version of it, by ARN.
+    pub function: Option<String>,
     /// The bucket that holds manifests, and inventories delivered to the destination account.
     pub work_bucket: BucketName,
     /// The bucket of completion reports.
@@ -52,6 +54,7 @@ impl TargetAccess {
             tags: destination.writes_tags(),
             acl: destination.acl.is_some(),
             multipart: false,
+            function: None,
             work_bucket: transfer.work_bucket.clone(),
             report_bucket: transfer.report_bucket.clone(),
         }
@@ -108,7 +111,7 @@ impl TargetAccess {
         ]
     }
 
-    fn writing(&self) -> [Statement; 2] {
+    fn writing(&self) -> Vec<Statement> {
         let mut actions = vec!["s3:PutObject"];
         if self.tags {
             actions.push("s3:PutObjectTagging");
@@ -117,14 +120,27 @@ impl TargetAccess {
             actions.push("s3:PutObjectAcl");
         }
         if self.multipart {
-            actions.push("s3:AbortMultipartUpload");
+            actions.extend(["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]);
         }
         let reports = format!("{}/transfers/*/reports/*", self.report_bucket.arn());
-        [
+        let mut statements = vec![
             Statement::allow("WriteCopies", &actions, [self.copies()]),
             Statement::allow("WriteReports", &["s3:PutObject"], [reports]),
-        ]
-        .map(|statement| statement.when("StringEquals", "aws:ResourceAccount", self.account.as_str()))
+        ];
+        if self.multipart {
+            let bucket = ["s3:ListBucket", "s3:ListBucketMultipartUploads"];
+            statements.extend([
+                Statement::allow("FindUploads", &bucket, [self.bucket.arn()]),
+                Statement::allow("LookAtCopies", &["s3:GetObject"], [self.copies()]),
+            ]);
+        }
+        let of_ours = |statement: Statement| {
+            statement.when("StringEquals", "aws:ResourceAccount", self.account.as_str())
+        };
+        let invoked = self.function.iter().map(|function| {
+            Statement::allow("InvokeCopyObject", &["lambda:InvokeFunction"], [function.clone()])
+        });
+        statements.into_iter().map(of_ours).chain(invoked).collect()
     }
 
     fn keys(&self, source: &SourceAccess) -> Vec<Statement> {

@@ -68,7 +68,7 @@ impl ErrorSummary {
     }
 
     fn has_error(&self, task: &TaskResult<'_>) -> bool {
-        self.code == task.error_code && self.http_status == task.http_status
+        self.code == code_of(task) && self.http_status == task.http_status
     }
 }
 
@@ -99,7 +99,7 @@ impl Results {
             None if self.errors.len() < DISTINCT_ERRORS => {
                 self.last = self.errors.len();
                 self.errors.push(ErrorSummary::new([
-                    task.error_code,
+                    code_of(task),
                     task.http_status,
                     task.message,
                     next_step,
@@ -126,9 +126,20 @@ impl Results {
     }
 }
 
+/// The error's code. A function's results have only these two, and copy-object begins its text with the
+/// code.
+fn code_of<'a>(task: &TaskResult<'a>) -> &'a str {
+    match task.error_code {
+        code @ ("PermanentFailure" | "TemporaryFailure") => {
+            task.message.split_once(": ").map_or(code, |(code, _)| code)
+        }
+        code => code,
+    }
+}
+
 /// What to do about a failed task.
 fn next_step(task: &TaskResult<'_>) -> &'static str {
-    let code = task.error_code;
+    let code = code_of(task);
     if code.contains("KMS") || task.message.contains("kms:") {
         return "Let the batch role use the key: the key's policy must allow it kms:Decrypt (source) or kms:GenerateDataKey (destination). Then run the retry manifest.";
     }
@@ -147,6 +158,9 @@ fn next_step(task: &TaskResult<'_>) -> &'static str {
         ("InvalidRequest", _) if task.message.contains("maximum") => {
             "The object is larger than 5 GiB: copy it by parts."
         }
+        ("OutOfTime", _) => {
+            "The object was not finished when the job stopped asking: run the retry manifest."
+        }
         ("KeyTooLongError", _) => "Choose a shorter destination prefix.",
         ("AccessControlListNotSupported", _) => "The destination bucket refuses ACLs: send none.",
         ("PreconditionFailed", _) | (_, "412") => {
@@ -159,6 +173,29 @@ fn next_step(task: &TaskResult<'_>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_functions_result_names_the_error_in_its_text() {
+        let mut results = Results::default();
+        let texts = [
+            ("PermanentFailure", "AccessDenied: words; could not copy the object"),
+            ("TemporaryFailure", "OutOfTime: 15 of 41 parts are copied"),
+            ("PermanentFailure", "no code"),
+        ];
+        for (error_code, message) in texts {
+            results.count(&TaskResult {
+                bucket: "photos",
+                encoded_key: "a",
+                version: "",
+                succeeded: false,
+                http_status: "200",
+                error_code,
+                message,
+            });
+        }
+        let told: Vec<&str> = results.sorted_errors().iter().map(|error| error.code.as_str()).collect();
+        assert_eq!(told, ["AccessDenied", "OutOfTime", "PermanentFailure"]);
+    }
 
     #[test]
     fn errors_beyond_those_told_apart_are_counted_together() {

@@ -25,7 +25,6 @@ use crate::report::{
     CanaryReport, DamagedReport, JobReport, ReportManifest, ResultFile, ResultReader, Results, TaskResult,
     TransferReport, Verdict,
 };
-use crate::route::Way;
 use crate::steps::create_job::Job;
 use crate::steps::read_json;
 use crate::tally::List;
@@ -476,7 +475,7 @@ async fn judge<W: ReadObjects + WriteObjects>(
     let retry_at = count.retry_at.clone();
     let results = count.finish().await?;
     let skipped = plan.tally.skipped.clone();
-    let left = plan.tally.ways.iter().filter(|(way, _)| **way != Way::Copy);
+    let left = plan.tally.ways.iter().filter(|(way, _)| !way.has_jobs());
     let agree = discrepancies.is_empty() && canary.report.discrepancies.is_empty();
     Ok(TransferReport {
         transfer: transfer.name.clone(),

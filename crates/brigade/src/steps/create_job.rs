@@ -1,5 +1,5 @@
 //! `CreateJob` and `CreateCanary`: an S3 Batch Operations job for each manifest of the plan, held for
-//! confirmation.
+//! confirmation. Jobs of large and renamed objects invoke copy-object, all others copy themselves.
 //!
 //! Invariants: a step that is repeated finds the jobs it made (by a token derived from the transfer,
 //! and by the note it left in the work bucket); the step ends only when the service has read the
@@ -10,13 +10,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::id::JobId;
+use crate::id::{FunctionArn, JobId};
 use crate::layout::Layout;
 use crate::plan::{JobKind, ManifestLocation, PlanSummary, PlannedJob};
 use crate::ports::{
-    AwsError, CopyJob, JobStatus, Jobs, ObjectAt, Order, ReadObjects, WriteObjects, read_whole,
+    AwsError, CopiedBy, CopyJob, JobStatus, Jobs, ObjectAt, Order, ReadObjects, WriteObjects, read_whole,
 };
-use crate::route::Turn;
+use crate::route::{Turn, Way};
+use crate::steps::copy_object::{CopyOrder, TooLong};
 use crate::transfer::Transfer;
 
 /// The plan to make jobs of.
@@ -62,6 +63,12 @@ pub struct Job {
 pub enum Error {
     #[error("the plan has no manifest: there is nothing to copy")]
     EmptyManifest,
+    #[error(
+        "objects over 5 GiB or under other names are copied by a function, and this one was told of none (COPY_OBJECT_FUNCTION_ARN); deploy the stack again"
+    )]
+    NoFunction,
+    #[error("{0}")]
+    TooLong(#[from] TooLong),
     #[error("job {job} is still being prepared")]
     StillPreparing { job: JobId },
     #[error("Batch Operations refused the manifest of job {job}: {reasons}")]
@@ -76,6 +83,8 @@ pub enum Error {
 
 named! {
     EmptyManifest => "CreateJob.EmptyManifest",
+    NoFunction => "CreateJob.NoFunction",
+    TooLong => "CreateJob.TooLong",
     StillPreparing => "CreateJob.StillPreparing",
     ManifestRefused => "CreateJob.ManifestRefused",
     WrongCount => "CreateJob.WrongCount",
@@ -83,12 +92,13 @@ named! {
     Aws => "CreateJob.Refused",
 }
 
-/// Takes the step. `work` is our own bucket.
+/// Takes the step. `function` is what jobs of large and renamed objects invoke, `work` our own bucket.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn run(
     input: Input,
+    function: Option<&FunctionArn>,
     now: Timestamp,
     jobs: &impl Jobs,
     work: &(impl ReadObjects + WriteObjects),
@@ -107,7 +117,8 @@ pub async fn run(
         None => {
             let mut created = Vec::with_capacity(planned.len());
             for job in &planned {
-                created.push(Job { id: create(transfer, job, jobs).await?, created: now, turn: job.turn });
+                let id = create(transfer, job, function, jobs).await?;
+                created.push(Job { id, created: now, turn: job.turn });
             }
             let bytes = serde_json::to_vec(&created).unwrap_or_default();
             work.write(&at, bytes, "application/json")
@@ -133,11 +144,24 @@ async fn noted_jobs(at: &ObjectAt, work: &impl ReadObjects) -> Result<Option<Vec
     }
 }
 
-async fn create(transfer: &Transfer, planned: &PlannedJob<'_>, jobs: &impl Jobs) -> Result<JobId, Error> {
-    let PlannedJob { manifest, source, .. } = *planned;
+async fn create(
+    transfer: &Transfer,
+    planned: &PlannedJob<'_>,
+    function: Option<&FunctionArn>,
+    jobs: &impl Jobs,
+) -> Result<JobId, Error> {
+    let PlannedJob { manifest, way, source, .. } = *planned;
+    let arguments;
+    let by = match way {
+        Way::Copy | Way::Restore => CopiedBy::Service,
+        Way::Multipart => {
+            arguments = CopyOrder::of(transfer).arguments()?;
+            CopiedBy::Function { function: function.ok_or(Error::NoFunction)?, arguments: &arguments }
+        }
+    };
     let token = client_request_token(transfer, manifest);
     let report_prefix = Layout::of(&transfer.name).reports();
-    let job = CopyJob { transfer, manifest, source, token: &token, report_prefix: &report_prefix };
+    let job = CopyJob { transfer, manifest, source, by, token: &token, report_prefix: &report_prefix };
     jobs.create(&job).await.map_err(|error| Error::Aws { doing: "create the job".to_owned(), error })
 }
 

@@ -48,6 +48,7 @@ pub mod await_confirmation;
 pub mod cancel_jobs;
 pub mod check_inventory;
 pub mod collect_report;
+pub mod copy_object;
 pub mod create_job;
 pub mod decide;
 pub mod generate_manifest;
