@@ -129,14 +129,29 @@ pub async fn follow(
     terminal: Terminal,
 ) -> Result<Parting> {
     let sight = AwsSight::new(clients, &found.execution);
-    let mut watcher = Watcher::new(sight, found, options, terminal);
+    let mut watcher = Watcher::new(sight, found);
+    let mut teller = Teller { terminal, options, live: None, since: None };
     let parting = tokio::select! {
-        ending = watcher.until_ended(pace) => Parting::Ended(ending?),
+        ending = watcher.until_ended(pace, &mut teller) => Parting::Ended(ending?),
         () = after(options.timeout) => Parting::TimedOut,
         _ = tokio::signal::ctrl_c() => Parting::Interrupted,
     };
-    watcher.part(&parting)?;
+    teller.part(&parting, &watcher.execution, watcher.records.as_ref())?;
     Ok(parting)
+}
+
+/// One look at a transfer that was found; nothing if it has ended.
+///
+/// # Errors
+/// When AWS refuses to tell, or does not answer.
+pub async fn look(found: &Found, clients: &Clients) -> Result<Option<View>> {
+    let sight = AwsSight::new(clients, &found.execution);
+    match Watcher::new(sight, found).look().await {
+        Ok(Seen::Running(view)) => Ok(Some(view)),
+        Ok(Seen::Ended(_)) => Ok(None),
+        Err(Trouble::Passing(said)) => Err(anyhow!(said)),
+        Err(Trouble::Lasting(error)) => Err(error),
+    }
 }
 
 async fn after(timeout: Option<Duration>) {
@@ -159,7 +174,7 @@ struct Noted {
     id: JobId,
 }
 
-/// Somebody who looks, and tells what is new.
+/// Somebody who looks.
 struct Watcher<'a, S> {
     sight: S,
     stack: Option<&'a Stack>,
@@ -167,11 +182,10 @@ struct Watcher<'a, S> {
     records: Option<Records>,
     resolved: Option<Resolved>,
     last: Option<View>,
-    teller: Teller<'a>,
 }
 
 impl<'a, S: Sight> Watcher<'a, S> {
-    fn new(sight: S, found: &'a Found, options: &'a Options, terminal: Terminal) -> Self {
+    fn new(sight: S, found: &'a Found) -> Self {
         Self {
             sight,
             stack: found.stack.as_ref(),
@@ -179,12 +193,11 @@ impl<'a, S: Sight> Watcher<'a, S> {
             records: found.records.clone(),
             resolved: None,
             last: None,
-            teller: Teller { terminal, options, live: None, since: None },
         }
     }
 
-    /// Looks again and again until the execution has ended.
-    async fn until_ended(&mut self, pace: Pace) -> Result<Ending> {
+    /// Looks again and again until the execution has ended, and has what is new told.
+    async fn until_ended(&mut self, pace: Pace, teller: &mut Teller<'_>) -> Result<Ending> {
         let mut wait = pace.shortest;
         let mut silent_since: Option<Instant> = None;
         loop {
@@ -193,7 +206,7 @@ impl<'a, S: Sight> Watcher<'a, S> {
                 Ok(Seen::Running(view)) => {
                     silent_since = None;
                     let news = News::of(self.last.as_ref(), &view);
-                    self.teller.tell(news, &view, &self.execution)?;
+                    teller.tell(news, &view, &self.execution)?;
                     wait = if news == News::Nothing { pace.after(wait) } else { pace.shortest };
                     self.last = Some(view);
                 }
@@ -202,7 +215,7 @@ impl<'a, S: Sight> Watcher<'a, S> {
                     let since = match silent_since {
                         Some(since) => since,
                         None => {
-                            self.teller.trouble(&said, &self.execution)?;
+                            teller.trouble(&said, &self.execution)?;
                             *silent_since.insert(Instant::now())
                         }
                     };
@@ -290,10 +303,6 @@ impl<'a, S: Sight> Watcher<'a, S> {
             jobs.extend(self.sight.job(&job.id).await?);
         }
         Ok(jobs)
-    }
-
-    fn part(&mut self, parting: &Parting) -> Result<()> {
-        self.teller.part(parting, &self.execution, self.records.as_ref())
     }
 }
 

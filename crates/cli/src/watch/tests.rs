@@ -187,8 +187,8 @@ fn quick() -> Pace {
 
 /// What a watcher sees look by look, and how it ends.
 async fn seen(answers: &[Answer]) -> (Vec<View>, Ending) {
-    let (found, options) = (found(), options());
-    let mut watcher = Watcher::new(Script::new(answers), &found, &options, Terminal::silent());
+    let found = found();
+    let mut watcher = Watcher::new(Script::new(answers), &found);
     let mut views = Vec::new();
     loop {
         match watcher.look().await.expect("a look") {
@@ -285,8 +285,9 @@ async fn a_transfer_is_told_in_json() {
 async fn passing_trouble_is_ridden_out_and_refusals_are_not() {
     let (found, options) = (found(), options());
     let ended = async |answers: &[Answer]| {
-        let mut watcher = Watcher::new(Script::new(answers), &found, &options, Terminal::silent());
-        watcher.until_ended(quick()).await
+        let mut watcher = Watcher::new(Script::new(answers), &found);
+        let mut teller = Teller { terminal: Terminal::silent(), options: &options, live: None, since: None };
+        watcher.until_ended(quick(), &mut teller).await
     };
     let running = Answer::In("GenerateManifest", 0, 0);
     let answers = [Answer::Passing, Answer::Passing, running.clone(), Answer::Passing, partial()];
