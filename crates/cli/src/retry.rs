@@ -33,6 +33,8 @@ use crate::watch::{
 
 /// The longest name of an execution, and of a transfer.
 const LONGEST_NAME: usize = 80;
+/// Seconds that a new execution may stay unseen.
+const LOOKS_FOR_A_NEW_EXECUTION: u32 = 15;
 /// What a report's advice says where running a task again helps.
 const RUN_AGAIN: &str = "run the retry manifest";
 /// What it says instead where something else comes first.
@@ -311,6 +313,7 @@ pub async fn begin(
         quiet.say(&format!("Follow it: brigade watch {execution}"));
         return Ok(Outcome::Started(execution));
     }
+    appear(clients, &execution).await;
     let followed = Found { execution, records: None, stack: found.stack.clone() };
     let watching =
         watch::Options { place: options.place.clone(), timeout: options.timeout, json: options.json };
@@ -382,6 +385,19 @@ async fn old_request(clients: &Clients, execution: &ExecutionArn) -> Result<Opti
             TransferRequest::of(ObjectSource::Listing(ListingSource::default()))
         }
     }))
+}
+
+/// Waits until a new execution can be seen, but not for ever: DescribeExecution is eventually consistent
+/// (<https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html>).
+async fn appear(clients: &Clients, execution: &ExecutionArn) {
+    for _ in 0..LOOKS_FOR_A_NEW_EXECUTION {
+        match clients.sfn.describe_execution().execution_arn(execution.to_string()).send().await {
+            Err(error) if code(&error) == Some("ExecutionDoesNotExist") => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            _ => return,
+        }
+    }
 }
 
 /// Whether an execution is new.

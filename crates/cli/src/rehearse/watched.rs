@@ -66,7 +66,7 @@ impl Stage {
         let found = Found::of(&place, &clients).await?;
         let options =
             retry::Options { place, mended: false, dry_run: false, watch: false, timeout: None, json: false };
-        let mut begin = async || match retry::begin(&found, &clients, &options, Terminal::silent()).await? {
+        let begin = async || match retry::begin(&found, &clients, &options, Terminal::silent()).await? {
             retry::Outcome::Started(execution) => Ok(execution),
             other => Err(anyhow::anyhow!("there are failures, but the retry ended with {other:?}")),
         };

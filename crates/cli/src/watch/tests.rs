@@ -329,3 +329,30 @@ fn looks_grow_rarer_up_to_the_longest() {
     }
     assert_eq!((wait, pace.after(pace.shortest)), (pace.longest, Duration::from_secs(3)));
 }
+
+#[test]
+fn command_lines_that_contradict_themselves_are_refused() {
+    use clap::{CommandFactory, Parser};
+    crate::Arguments::command().debug_assert();
+    let parsed = |line: &str| crate::Arguments::try_parse_from(line.split(' ')).is_ok();
+    let machine = "arn:aws:states:us-east-1:222222222222:stateMachine:bucket-brigade-transfer";
+    for good in [
+        format!("brigade watch {EXECUTION} --json --timeout 12h"),
+        format!("brigade watch monday --state-machine {machine} --region us-east-1"),
+        "brigade retry monday --stack photos --mended --watch --timeout 1d --json".to_owned(),
+        "brigade retry monday --dry-run".to_owned(),
+    ] {
+        assert!(parsed(&good), "{good}");
+    }
+    for bad in [
+        "brigade watch".to_owned(),
+        "brigade watch monday --timeout soon".to_owned(),
+        format!("brigade watch {machine}"),
+        format!("brigade watch monday --stack photos --state-machine {machine}"),
+        "brigade retry monday --timeout 5m".to_owned(),
+        "brigade retry monday --json".to_owned(),
+        "brigade retry monday --dry-run --watch".to_owned(),
+    ] {
+        assert!(!parsed(&bad), "{bad}");
+    }
+}
