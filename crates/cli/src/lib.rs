@@ -8,7 +8,9 @@ pub mod grants;
 pub mod plan;
 pub mod rehearse;
 pub mod report;
+pub mod retry;
 pub mod terminal;
+pub mod watch;
 
 use std::process::ExitCode;
 
@@ -34,6 +36,8 @@ enum Command {
     Grants(Box<grants::Options>),
     Plan(Box<plan::Options>),
     Report(report::Options),
+    Watch(Box<watch::Options>),
+    Retry(Box<retry::Options>),
     /// Approve a plan: its job may run.
     Approve(decide::Options),
     /// Reject a plan: its job is cancelled and nothing is copied.
@@ -61,6 +65,15 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Report(options) => {
             let config = options.configuration().await;
             report::run(options, &config, &terminal).await.map(|summary| summary.exit_code())
+        }
+        Command::Watch(options) => {
+            let config = options.place.configuration().await;
+            let parting = watch::run(options, &config, &terminal).await;
+            parting.map(|parting| ExitCode::from(parting.exit_code()))
+        }
+        Command::Retry(options) => {
+            let config = options.place.configuration().await;
+            retry::run(options, &config, &terminal).await.map(|outcome| outcome.exit_code())
         }
         Command::Approve(options) => decide::run(options, Decision::Approve, &terminal).await,
         Command::Reject(options) => decide::run(options, Decision::Reject, &terminal).await,

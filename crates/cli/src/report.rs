@@ -138,7 +138,7 @@ impl Summary {
 }
 
 /// A stranger's text, without what would move a terminal's cursor or colour it.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

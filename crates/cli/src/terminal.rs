@@ -176,6 +176,23 @@ impl Terminal {
         Progress { terminal: self, bar, what }
     }
 
+    /// Whether there is a terminal that a line can change on.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        self.audience == Audience::Person
+    }
+
+    /// A line that changes, below those that stay.
+    #[must_use]
+    pub fn live(self) -> Live {
+        let bar = match self.audience {
+            Audience::Person => ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout()),
+            Audience::Pipe | Audience::Nobody => ProgressBar::hidden(),
+        };
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Live(bar)
+    }
+
     fn styled(self, style: Style, text: &str) -> String {
         if self.colours { format!("\u{1b}[{}m{text}\u{1b}[0m", style.code()) } else { text.to_owned() }
     }
@@ -185,6 +202,29 @@ impl Terminal {
             // A reader that went away must not end a rehearsal half way.
             let _ = writeln!(std::io::stdout(), "{text}");
         }
+    }
+}
+
+/// A line that changes; it disappears when dropped.
+#[derive(Debug)]
+pub struct Live(ProgressBar);
+
+impl Live {
+    /// Shows how much of a total is done, or just that something goes on if the total is 0.
+    pub fn show(&self, done: u64, total: u64, text: String) {
+        let template = if total == 0 { "      {spinner} {msg} ({elapsed})" } else { "      {bar:32} {msg}" };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.0.set_style(style);
+        }
+        self.0.set_length(total);
+        self.0.set_position(done);
+        self.0.set_message(text);
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

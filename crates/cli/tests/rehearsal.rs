@@ -32,7 +32,7 @@ fn of(source: Source) -> Options {
 
 fn assert_everything_arrived(outcome: &Outcome) {
     assert_eq!(outcome.verdict, Some(Verdict::Succeeded));
-    assert_eq!(outcome.ending.status, "SUCCEEDED");
+    assert_eq!((outcome.ending.status.as_str(), outcome.watched), ("SUCCEEDED", 0));
     assert_eq!((outcome.check.objects, outcome.check.identical), (60, 60));
     assert_eq!(outcome.jobs.len(), 1);
     assert!(outcome.permission_rounds > 0, "the gate stopped the transfer");
@@ -115,7 +115,7 @@ async fn two_buckets_arrive_apart() {
 async fn failures_are_told_and_listed() {
     let outcome = rehearsed(Options { fault: 0.2, ..of(Source::Inventory) }).await;
     assert_eq!(outcome.verdict, Some(Verdict::Partial));
-    assert_eq!(outcome.ending.error.as_deref(), Some("PARTIAL"));
+    assert_eq!((outcome.ending.error.as_deref(), outcome.watched), (Some("PARTIAL"), 3));
     let check = &outcome.check;
     assert!(check.missing > 0 && check.arrived > 0, "{check:?}");
     assert_eq!(check.identical, check.arrived);
@@ -132,7 +132,7 @@ async fn failures_are_told_and_listed() {
 async fn a_rejected_plan_copies_nothing() {
     let outcome = rehearsed(Options { reject: true, ..of(Source::Inventory) }).await;
     assert_eq!(outcome.verdict, Some(Verdict::Cancelled));
-    assert_eq!(outcome.ending.error.as_deref(), Some("CANCELLED"));
+    assert_eq!((outcome.ending.error.as_deref(), outcome.watched), (Some("CANCELLED"), 5));
     assert_eq!(outcome.check.arrived, 0);
     assert_eq!(outcome.jobs.iter().map(|job| job.status.as_str()).collect::<Vec<_>>(), ["Cancelled"]);
 }
@@ -140,7 +140,7 @@ async fn a_rejected_plan_copies_nothing() {
 #[tokio::test]
 async fn a_stopped_execution_takes_its_job_along() {
     let outcome = rehearsed(Options { stop: true, ..of(Source::Listing) }).await;
-    assert_eq!((outcome.verdict, outcome.ending.status.as_str()), (None, "ABORTED"));
+    assert_eq!((outcome.verdict, outcome.ending.status.as_str(), outcome.watched), (None, "ABORTED", 6));
     assert_eq!(outcome.check.arrived, 0);
     assert_eq!(outcome.jobs.iter().map(|job| job.status.as_str()).collect::<Vec<_>>(), ["Cancelled"]);
 }
@@ -179,7 +179,8 @@ async fn what_is_never_granted_stops_before_any_job() {
     for source in [Source::Inventory, Source::Listing] {
         let outcome = rehearsed(Options { no_grant: true, ..of(source) }).await;
         assert_eq!(outcome.verdict, None);
-        assert_eq!(outcome.ending.error.as_deref(), Some("ValidatePermissions.StillMissing"));
+        let ending = (outcome.ending.error.as_deref(), outcome.watched);
+        assert_eq!(ending, (Some("ValidatePermissions.StillMissing"), 6));
         assert_eq!((outcome.jobs.len(), outcome.check.arrived), (0, 0));
     }
 }

@@ -27,6 +27,7 @@ mod refusals;
 mod retry;
 mod specimens;
 mod start;
+mod watched;
 mod workshop;
 
 use std::collections::BTreeSet;
@@ -205,6 +206,8 @@ pub struct Outcome {
     pub verdict: Option<Verdict>,
     /// How its execution ended.
     pub ending: Ending,
+    /// The exit code with which `brigade watch` ended.
+    pub watched: u8,
     /// Executions that were started for it; a retry is none of them.
     pub executions: usize,
     /// Jobs that exist.
@@ -406,6 +409,7 @@ impl Stage {
         story.step("The plan");
         if let Some(plan) = &gate.plan {
             show(plan, terminal);
+            self.watch_plan(&gate.transfer, plan).await?;
         }
         if options.stop {
             transfer.stop(&self.stack.work_bucket, &gate.transfer).await?;
@@ -420,7 +424,8 @@ impl Stage {
         story.step("The job, and the verdict");
         let canary = self.canary(&gate).await?;
         let tasks = u64::from(options.objects) + canary.len() as u64;
-        self.follow(&mut transfer, &gate, tasks, terminal).await?;
+        let followed = self.follow(&mut transfer, &gate, tasks, terminal);
+        let ((), watched) = tokio::try_join!(followed, self.watch(&gate.transfer))?;
         if options.stop {
             transfer.until_cancelled().await?;
         }
@@ -429,7 +434,7 @@ impl Stage {
         let executions = transfer.statuses().await?.len();
         let prefix = options.source.prefix(&self.estate);
         let retry = match report.as_ref().and_then(|report| report.retry_manifest.as_deref()) {
-            Some(manifest) => Some(self.retry(&mut transfer, scene, manifest, &prefix, terminal).await?),
+            Some(_) => Some(self.retry(&mut transfer, &gate.transfer, terminal).await?),
             None => None,
         };
         let jobs = transfer.jobs().await?;
@@ -464,6 +469,7 @@ impl Stage {
             source: options.source,
             verdict: report.as_ref().map(|report| report.verdict),
             ending,
+            watched,
             executions,
             jobs,
             permission_rounds: gate.rounds,
@@ -558,7 +564,9 @@ impl Stage {
             terminal.say("Nobody grants anything.");
             return Ok(());
         }
-        for command in gate::commands(&findings, letter)? {
+        let commands = gate::commands(&findings, letter)?;
+        self.watch_gate(name, &commands).await?;
+        for command in commands {
             gate::run(&self.source, &command).await?;
         }
         for grant in findings.grants() {

@@ -1,23 +1,18 @@
 //! What a retry manifest is for: another transfer, of exactly what failed.
 //!
-//! An operator starts it and looks at its plan, which must come without a further permission. The
-//! plan is then rejected, so that the check sees what the first transfer left.
+//! An operator starts it with `brigade retry` and looks at its plan, which must come without a
+//! further permission. The plan is then rejected, so that the check sees what the first transfer left.
 
 use anyhow::{Context, Result, bail, ensure};
 use brigade::id::TransferName;
 use brigade::layout::Layout;
 use brigade::plan::Plan;
 use brigade::steps::decide::Choice;
-use serde_json::{Value, json};
 
 use super::follow::{Happening, Transfer};
 use super::mailbox::Letter;
-use super::start::{Scene, start};
 use super::{Stage, show};
 use crate::terminal::Terminal;
-
-/// The second transfer's name.
-const NAME: &str = "again";
 
 impl Stage {
     /// Lets a transfer of the retry manifest plan, and rejects its plan. Returns how many objects it
@@ -25,26 +20,25 @@ impl Stage {
     pub(super) async fn retry(
         &self,
         transfer: &mut Transfer<'_>,
-        scene: Scene<'_>,
-        manifest: &str,
-        prefix: &str,
+        failed: &TransferName,
         terminal: Terminal,
     ) -> Result<u64> {
         terminal.say("The retry manifest is fit for a transfer of its own:");
         transfer.wait_anew();
-        start(scene, NAME, &request(manifest, prefix)?, terminal).await?;
-        let letter = plan(transfer, terminal).await?;
-        let planned = self.planned(&letter).await?;
+        let execution = self.run_again(failed).await?;
+        terminal.say(&format!("brigade retry {failed} starts execution {execution}"));
+        let name: TransferName = execution.name().parse()?;
+        let letter = plan(transfer, &name, terminal).await?;
+        let planned = self.planned(&name, &letter).await?;
         self.decide(&letter, Choice::Reject, terminal).await?;
-        self.cancelled(transfer).await?;
+        self.cancelled(transfer, &name).await?;
         terminal.say(&format!("It asked for no permission, and would have copied {planned} objects."));
         Ok(planned)
     }
 
     /// How many objects the plan copies, which its letter must say too.
-    async fn planned(&self, letter: &Letter) -> Result<u64> {
-        let name: TransferName = NAME.parse()?;
-        let bytes = self.destination.read(&self.stack.work_bucket, Layout::of(&name).plan().as_str()).await?;
+    async fn planned(&self, name: &TransferName, letter: &Letter) -> Result<u64> {
+        let bytes = self.destination.read(&self.stack.work_bucket, Layout::of(name).plan().as_str()).await?;
         let plan: Plan = serde_json::from_slice(&bytes).context("plan.json is no plan")?;
         let planned = plan.tally.way(brigade::route::Way::Copy).objects;
         let told = format!("Copy {planned} object");
@@ -53,9 +47,9 @@ impl Stage {
     }
 
     /// Waits until the rejected transfer has ended, which must be as a cancelled one.
-    async fn cancelled(&self, transfer: &mut Transfer<'_>) -> Result<()> {
+    async fn cancelled(&self, transfer: &mut Transfer<'_>, name: &TransferName) -> Result<()> {
         while let Happening::Told(_) = transfer.next().await? {}
-        let ending = transfer.ending(&self.stack.work_bucket, &NAME.parse()?).await?;
+        let ending = transfer.ending(&self.stack.work_bucket, name).await?;
         ensure!(
             ending.error.as_deref() == Some("CANCELLED"),
             "the retry's plan was rejected, but it ended so: {ending:#?}"
@@ -64,22 +58,9 @@ impl Stage {
     }
 }
 
-/// The request an operator writes with the manifest's address from the report.
-fn request(manifest: &str, prefix: &str) -> Result<Value> {
-    let (bucket, key) = manifest
-        .strip_prefix("s3://")
-        .and_then(|address| address.split_once('/'))
-        .with_context(|| format!("{manifest} is no s3:// address"))?;
-    Ok(json!({
-        "name": NAME,
-        "objects": { "csv": { "bucket": bucket, "key": key } },
-        "destination": { "prefix": prefix },
-    }))
-}
-
 /// The letter that asks for a decision, the first that may ask for anything.
-async fn plan(transfer: &mut Transfer<'_>, terminal: Terminal) -> Result<Letter> {
-    let asks = format!("Approve {NAME}?");
+async fn plan(transfer: &mut Transfer<'_>, name: &TransferName, terminal: Terminal) -> Result<Letter> {
+    let asks = format!("Approve {name}?");
     loop {
         match transfer.next().await? {
             Happening::Told(letter) if letter.subject.starts_with(&asks) => return Ok(letter),
@@ -92,20 +73,5 @@ async fn plan(transfer: &mut Transfer<'_>, terminal: Terminal) -> Result<Letter>
                 bail!("the retry stopped before its plan: {endings:#?}")
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_request_names_the_reports_manifest() -> Result<()> {
-        let request = request("s3://work/transfers/monday/retry/manifest.csv", "incoming")?;
-        assert_eq!(
-            request["objects"]["csv"],
-            json!({ "bucket": "work", "key": "transfers/monday/retry/manifest.csv" })
-        );
-        Ok(())
     }
 }
