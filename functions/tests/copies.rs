@@ -27,7 +27,10 @@ const ASSUMED: &str = "<AssumeRoleResponse><AssumeRoleResult><Credentials><Acces
 
 /// What S3 answers, one after the other, and what it was asked.
 #[derive(Clone, Default)]
-struct S3(Arc<Mutex<(VecDeque<(u16, String)>, Vec<Asked>)>>);
+struct S3(Arc<Mutex<(VecDeque<Answer>, Vec<Asked>)>>);
+
+/// A status and a body.
+type Answer = (u16, String);
 
 struct Asked {
     path: String,
