@@ -138,6 +138,16 @@ async fn a_rejected_plan_copies_nothing() {
 }
 
 #[tokio::test]
+async fn renamed_objects_arrive_under_their_new_names() {
+    let outcome = rehearsed(Options { rename: true, ..of(Source::Listing) }).await;
+    assert_eq!(outcome.verdict, Some(Verdict::Succeeded));
+    assert_eq!((outcome.check.objects, outcome.check.identical), (60, 60));
+    let mut tasks: Vec<u64> = outcome.jobs.iter().map(|job| job.succeeded).collect();
+    tasks.sort_unstable();
+    assert!(matches!(tasks[..], [renamed, others] if renamed > 0 && renamed + others == 60), "{tasks:?}");
+}
+
+#[tokio::test]
 async fn a_stopped_execution_takes_its_job_along() {
     let outcome = rehearsed(Options { stop: true, ..of(Source::Listing) }).await;
     assert_eq!((outcome.verdict, outcome.ending.status.as_str(), outcome.watched), (None, "ABORTED", 6));

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use brigade::plan::Plan;
-use brigade::route::Way;
 use brigade::tally::Count;
 use brigade::words::{dollars, grouped, objects};
 use serde_json::Value;
@@ -41,7 +40,7 @@ fn name(of: &impl serde::Serialize) -> String {
 /// Tells a plan, and where it is kept.
 pub(super) fn tell(plan: &Plan, kept: Option<&Path>, terminal: Terminal) {
     let tally = &plan.tally;
-    let copy = tally.way(Way::Copy);
+    let copy = plan.copied();
     terminal.heading(&format!(
         "Copy {}, {} from {}",
         objects(copy.objects),

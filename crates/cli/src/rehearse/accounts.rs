@@ -11,6 +11,8 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::primitives::ByteStream;
 
+use brigade::request::Rename;
+
 use crate::grants::FixedEndpoint;
 
 /// The account that the objects come from.
@@ -101,6 +103,8 @@ pub(super) struct Estate {
     pub(super) destination_bucket: String,
     pub(super) destination_key: String,
     pub(super) prefix: String,
+    /// What the beginning of some keys is replaced by.
+    pub(super) rename: Option<Rename>,
 }
 
 impl Estate {
@@ -112,8 +116,14 @@ impl Estate {
     /// What an object is called below the copies' folder: where there are several source buckets,
     /// each has a folder of its name.
     pub(super) fn name(&self, bucket: &str, key: &str) -> String {
-        if self.other_sources.is_empty() { key.to_owned() } else { format!("{bucket}/{key}") }
+        let renamed = self
+            .rename
+            .as_ref()
+            .and_then(|rename| Some(format!("{}{}", rename.to, key.strip_prefix(&rename.from)?)));
+        let key = renamed.unwrap_or_else(|| key.to_owned());
+        if self.other_sources.is_empty() { key } else { format!("{bucket}/{key}") }
     }
+
     /// The template's parameters.
     pub(super) fn parameters(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([

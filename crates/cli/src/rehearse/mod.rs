@@ -43,6 +43,7 @@ use brigade::id::TransferName;
 use brigade::layout::Layout;
 use brigade::plan::Plan;
 use brigade::report::{TransferReport, Verdict};
+use brigade::request::Rename;
 use brigade::steps::decide::Choice;
 use serde::Serialize;
 
@@ -103,6 +104,9 @@ pub struct Options {
     /// Copy every version: noncurrent ones first, current ones when those have arrived.
     #[arg(long, conflicts_with_all = ["fault", "reject", "canary", "duplicate_event"])]
     pub all_versions: bool,
+    /// Copy what lies in photos/ to pictures/of/, which copy-object does, in a job beside the other.
+    #[arg(long, conflicts_with_all = ["sync", "all_versions", "canary"])]
+    pub rename: bool,
     /// Share of the objects, 0.0 to 1.0, whose copy fails for good.
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = share)]
     pub fault: f64,
@@ -138,6 +142,7 @@ impl Default for Options {
             format: Format::Csv,
             sync: None,
             all_versions: false,
+            rename: false,
             fault: 0.0,
             reject: false,
             stop: false,
@@ -166,6 +171,9 @@ impl Options {
         }
         if self.duplicate_event && self.sync.is_some() {
             return Err("--sync takes a request; --duplicate-event begins by an event");
+        }
+        if self.rename && matches!(self.source, Source::Inventory | Source::InventoryAtSource) {
+            return Err("--rename takes a request: give --source csv or --source listing");
         }
         if self.duplicate_event && self.buckets > 1 {
             return Err("--duplicate-event takes one bucket: an event is of one bucket's report");
@@ -361,6 +369,9 @@ impl Stage {
             destination_bucket: "archive-of-the-destination".to_owned(),
             destination_key: destination.create_key("the copies").await?,
             prefix: "incoming".to_owned(),
+            rename: options
+                .rename
+                .then(|| Rename { from: "photos/".to_owned(), to: "pictures/of/".to_owned() }),
         };
         make_buckets(&source, &destination, &estate).await?;
         if options.source == Source::InventoryAtSource {
@@ -452,7 +463,8 @@ impl Stage {
             report: report.as_ref(),
             jobs: &jobs,
             expected_jobs: usize::try_from(options.buckets)?
-                * (usize::from(gate.plan.is_some()) * (1 + usize::from(options.all_versions))
+                * (usize::from(gate.plan.is_some())
+                    * (1 + usize::from(options.all_versions || options.rename))
                     + usize::from(retry.is_some())
                     + usize::from(options.canary.is_some())),
             retry,

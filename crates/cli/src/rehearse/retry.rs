@@ -40,7 +40,7 @@ impl Stage {
     async fn planned(&self, name: &TransferName, letter: &Letter) -> Result<u64> {
         let bytes = self.destination.read(&self.stack.work_bucket, Layout::of(name).plan().as_str()).await?;
         let plan: Plan = serde_json::from_slice(&bytes).context("plan.json is no plan")?;
-        let planned = plan.tally.way(brigade::route::Way::Copy).objects;
+        let planned = plan.copied().objects;
         let told = format!("Copy {planned} object");
         ensure!(letter.message.starts_with(&told), "the plan copies {planned} objects:\n{}", letter.message);
         Ok(planned)

@@ -206,6 +206,9 @@ async fn request(scene: Scene<'_>, options: &Options, objects: Value, terminal: 
     if matches!(options.source, Source::Csv | Source::Listing) {
         request["destination"] = json!({ "prefix": options.source.prefix(scene.estate) });
     }
+    if let Some(rename) = &scene.estate.rename {
+        request["destination"]["rename"] = json!(rename);
+    }
     if options.all_versions {
         request["select"] = json!({ "versions": "all" });
     }
