@@ -110,7 +110,7 @@ fn a_plan_is_told_and_nothing_is_kept_unless_asked() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(
-        told.starts_with("      2 of 2 data files read\nCopy 3 objects, 5.8 KiB from s3://photos\n"),
+        told.starts_with("      2 of 2 data files read\nCopy 4 objects, 6.0 GiB from s3://photos\n"),
         "{told}"
     );
     for line in ["of 6 rows ", "left out: noncurrent", "S3 Batch Operations: jobs", "nothing was kept"] {
@@ -137,7 +137,7 @@ fn a_plan_is_kept_with_its_page_and_its_manifests() {
     let asked = ["--plain", "--out", out.to_str().expect("a path")];
     assert_eq!(report.plan(&asked).status.code(), Some(0));
     let page = std::fs::read_to_string(out.join("plan.html")).expect("the page");
-    assert!(page.contains("Copy 3 objects, 5.8 KiB"));
+    assert!(page.contains("Copy 4 objects, 6.0 GiB"));
     let kept = std::fs::read(out.join("plan.json")).expect("the plan");
     let plan: Value = serde_json::from_slice(&kept).expect("a plan");
     for manifest in plan["manifests"].as_array().expect("manifests") {
