@@ -9,7 +9,6 @@
 //! for confirmation, so it copies nothing.
 
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,7 +18,7 @@ use crate::ports::{AwsError, JobStatus, Jobs, ObjectAt, Order, ReadObjects};
 use crate::request::Trigger;
 use crate::steps::check_inventory::Claim;
 use crate::steps::create_job::Job;
-use crate::steps::{Unread, read_json};
+use crate::steps::read_noted;
 use crate::transfer::transfer_name;
 
 /// EventBridge's event, as far as it matters.
@@ -104,10 +103,10 @@ pub async fn run(
         return Ok(Output { transfer: None, cancelled });
     };
     let layout = Layout::of(&transfer);
-    let claim: Option<Claim> = noted(&ObjectAt::new(bucket, layout.claim()), work).await?;
+    let claim: Option<Claim> = read_noted(&ObjectAt::new(bucket, layout.claim()), work).await?;
     if claim.is_some_and(|claim| claim.execution == *execution_arn) {
         for note in [layout.canary_jobs(), layout.jobs()] {
-            let noted: Option<Vec<Job>> = noted(&ObjectAt::new(bucket, note), work).await?;
+            let noted: Option<Vec<Job>> = read_noted(&ObjectAt::new(bucket, note), work).await?;
             for job in noted.unwrap_or_default() {
                 if cancel(&job.id, *ending, jobs).await? {
                     cancelled.push(job.id);
@@ -126,14 +125,6 @@ fn transfer(detail: &Detail) -> Result<Option<TransferName>, Error> {
     };
     let input: Value = serde_json::from_str(input).map_err(|error| nameless(error.to_string()))?;
     Ok(Trigger::decode(&input).and_then(|trigger| transfer_name(&trigger, &detail.name)).ok())
-}
-
-async fn noted<T: DeserializeOwned>(at: &ObjectAt, work: &impl ReadObjects) -> Result<Option<T>, Error> {
-    match read_json(at, work).await {
-        Ok(noted) => Ok(Some(noted)),
-        Err(Unread::Aws { error: AwsError::NotFound(_), .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Cancels a job that may not go on; whether it had to be.

@@ -14,10 +14,11 @@ use crate::id::{FunctionArn, JobId};
 use crate::layout::Layout;
 use crate::plan::{JobKind, ManifestLocation, PlanSummary, PlannedJob};
 use crate::ports::{
-    AwsError, CopiedBy, CopyJob, JobStatus, Jobs, ObjectAt, Order, ReadObjects, WriteObjects, read_whole,
+    AwsError, CopiedBy, CopyJob, JobStatus, Jobs, ObjectAt, Order, ReadObjects, WriteObjects,
 };
 use crate::route::{Turn, Way};
 use crate::steps::copy_object::{CopyOrder, TooLong};
+use crate::steps::read_noted;
 use crate::transfer::Transfer;
 
 /// The plan to make jobs of.
@@ -81,6 +82,8 @@ pub enum Error {
     Aws { doing: String, error: AwsError },
 }
 
+reads_back!();
+
 named! {
     EmptyManifest => "CreateJob.EmptyManifest",
     NoFunction => "CreateJob.NoFunction",
@@ -112,7 +115,7 @@ pub async fn run(
         JobKind::Canary => layout.canary_jobs(),
     };
     let at = ObjectAt::new(&transfer.work_bucket, note);
-    let noted = match noted_jobs(&at, work).await? {
+    let noted = match read_noted(&at, work).await? {
         Some(noted) => noted,
         None => {
             let mut created = Vec::with_capacity(planned.len());
@@ -132,16 +135,6 @@ pub async fn run(
     }
     let due = noted.iter().filter(|job| job.turn == first).cloned().collect();
     Ok(Output { jobs: noted, due })
-}
-
-async fn noted_jobs(at: &ObjectAt, work: &impl ReadObjects) -> Result<Option<Vec<Job>>, Error> {
-    match read_whole(work, at).await {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|e| Error::Unreadable { at: at.to_string(), problem: e.to_string() }),
-        Err(AwsError::NotFound(_)) => Ok(None),
-        Err(error) => Err(Error::Aws { doing: format!("read {at}"), error }),
-    }
 }
 
 async fn create(

@@ -70,6 +70,18 @@ async fn read_json<T: DeserializeOwned>(at: &ObjectAt, work: &impl ReadObjects) 
         .map_err(|e| Unread::Unreadable { at: at.to_string(), problem: e.to_string() })
 }
 
+/// Reads back what an earlier step may have written.
+async fn read_noted<T: DeserializeOwned>(
+    at: &ObjectAt,
+    work: &impl ReadObjects,
+) -> Result<Option<T>, Unread> {
+    match read_json(at, work).await {
+        Ok(noted) => Ok(Some(noted)),
+        Err(Unread::Aws { error: AwsError::NotFound(_), .. }) => Ok(None),
+        Err(unread) => Err(unread),
+    }
+}
+
 /// Reads back what every leg of a transfer counted, in the order of slices and legs.
 async fn each_tally(
     transfer: &Transfer,
