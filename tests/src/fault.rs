@@ -13,10 +13,9 @@ use std::task::Poll;
 
 use brigade::id::{BucketName, JobId, KmsKeyArn, Region, RoleArn};
 use brigade::ports::{
-    AwsError, AwsResult, Body, BucketSettings, Callbacks, CopiedPart, CopyJob, CopyObjects, Deadline,
-    InspectAccount, JobDescription, Jobs, KeyFacts, Measures, Notices, ObjectAt, ObjectFacts, OpenUpload,
-    Order, Original, Page, PartsPage, Pinned, Probe, ReadObjects, Simulated, Upload, WriteObjects,
-    WriteProbe,
+    AwsError, AwsResult, Body, BucketSettings, Callbacks, CopiedPart, CopyObjects, Deadline, InspectAccount,
+    JobDescription, Jobs, KeyFacts, Measures, Notices, ObjectAt, ObjectFacts, OpenUpload, Order, Original,
+    Page, PartsPage, Pinned, Probe, ReadObjects, Simulated, Upload, WriteObjects, WriteProbe,
 };
 use brigade::report::Metrics;
 use brigade::steps::copy_object::PartRange;
@@ -369,16 +368,16 @@ impl<P: CopyObjects> CopyObjects for Faulty<P> {
 }
 
 impl<P: Jobs> Jobs for Faulty<P> {
-    async fn create(&self, job: &CopyJob<'_>) -> AwsResult<JobId> {
+    async fn create(&self, job: &NewJob<'_>) -> AwsResult<JobId> {
         self.script.around("create_job", self.port.create(job)).await
     }
 
-    async fn describe(&self, job: &JobId) -> AwsResult<JobDescription> {
-        self.script.around("describe", self.port.describe(job)).await
+    async fn describe(&self, region: &Region, job: &JobId) -> AwsResult<JobDescription> {
+        self.script.around("describe", self.port.describe(region, job)).await
     }
 
-    async fn order(&self, job: &JobId, order: Order, reason: &str) -> AwsResult<()> {
-        self.script.around("order", self.port.order(job, order, reason)).await
+    async fn order(&self, region: &Region, job: &JobId, order: Order, reason: &str) -> AwsResult<()> {
+        self.script.around("order", self.port.order(region, job, order, reason)).await
     }
 }
 

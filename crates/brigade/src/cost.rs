@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::estimate::{PART_BYTES, part_pace};
-use crate::plan::{PlannedManifest, copied};
-use crate::request::{CopyStorageClass, ObjectSource};
+use crate::plan::PlannedManifest;
+use crate::request::{CopyStorageClass, ObjectSource, RestoreTier};
 use crate::route::Way;
 use crate::tally::{Count, Tally};
 use crate::transfer::Transfer;
@@ -188,30 +188,6 @@ impl ArchiveClass {
     }
 }
 
-/// The tiers a Batch Operations restore can ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum RestoreTier {
-    /// Slow and cheap.
-    Bulk,
-    /// Quicker.
-    Standard,
-}
-
-impl RestoreTier {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Bulk, Self::Standard];
-
-    /// The tier, for a person.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bulk => "Bulk",
-            Self::Standard => "Standard",
-        }
-    }
-}
-
 /// Who is billed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -362,17 +338,24 @@ impl<'a> Work<'a> {
     pub fn archived(&self) -> [(ArchiveClass, Count); 3] {
         let of =
             |class: ArchiveClass| self.tally.storage_classes.get(class.as_str()).copied().unwrap_or_default();
-        let all = self.tally.way(Way::Restore);
-        let (glacier, deep) = (of(ArchiveClass::Glacier), of(ArchiveClass::DeepArchive));
-        let tiered = Count {
-            objects: all.objects.saturating_sub(glacier.objects + deep.objects),
-            bytes: all.bytes.saturating_sub(glacier.bytes + deep.bytes),
-        };
-        [(ArchiveClass::Glacier, glacier), (ArchiveClass::DeepArchive, deep), (ArchiveClass::Tiered, tiered)]
+        [
+            (ArchiveClass::Glacier, of(ArchiveClass::Glacier)),
+            (ArchiveClass::DeepArchive, of(ArchiveClass::DeepArchive)),
+            (ArchiveClass::Tiered, self.tally.way(Way::RestoreTier)),
+        ]
     }
 
-    fn jobs(&self, way: Way) -> u64 {
-        self.manifests(way).count() as u64
+    /// What goes the ways of a kind.
+    #[must_use]
+    pub fn of_ways(&self, kind: impl Fn(Way) -> bool) -> Count {
+        Way::ALL.into_iter().filter(|way| kind(*way)).fold(Count::default(), |mut sum, way| {
+            sum.merge(self.tally.way(way));
+            sum
+        })
+    }
+
+    fn jobs(&self, kind: impl Fn(Way) -> bool) -> u64 {
+        self.manifests.iter().filter(|manifest| kind(manifest.way)).count() as u64
     }
 }
 
@@ -380,13 +363,25 @@ impl Cost {
     /// What a plan's work costs.
     #[must_use]
     pub fn of(work: &Work<'_>, prices: &Prices) -> Self {
-        let lines: Vec<CostLine> = [copying(work, prices), by_parts(work, prices), preparing(work, prices)]
-            .concat()
-            .into_iter()
-            .filter(counts)
-            .collect();
-        let restores = RestoreTier::ALL.map(|tier| restoring(work, tier, prices));
-        let besides = restores.into_iter().chain([storing(work, prices)]).flatten().collect();
+        let restoring = |tier| restoring(work, tier, prices);
+        let asked = work.transfer.restore.map_or_else(Vec::new, |restore| restoring(restore.tier));
+        let lines: Vec<CostLine> =
+            [copying(work, prices), by_parts(work, prices), asked, preparing(work, prices)]
+                .concat()
+                .into_iter()
+                .filter(counts)
+                .collect();
+        let offered = RestoreTier::ALL.into_iter().filter(|_| work.transfer.restore.is_none());
+        let offers = offered.filter_map(|tier| {
+            let archived = work.of_ways(Way::is_archived);
+            let mut lines = restoring(tier);
+            lines.extend(jobs(work.jobs(Way::is_archived), archived.objects, prices));
+            lines.extend(copies(work, archived.objects, prices));
+            lines.push(between_regions(work, archived.bytes, prices));
+            let what = format!("restoring the archived objects ({}), then copying them", tier.as_str());
+            (archived.objects > 0).then(|| besides(what, lines))
+        });
+        let besides = offers.chain(storing(work, prices)).collect();
         Self {
             dollars: sum(&lines),
             lines,
@@ -419,9 +414,11 @@ fn besides(what: impl Into<String>, lines: Vec<CostLine>) -> Besides {
 
 /// The copy jobs, the canary's among them.
 fn copying(work: &Work<'_>, prices: &Prices) -> Vec<CostLine> {
-    let (copy, all) = (work.tally.way(Way::Copy), copied(work.tally));
+    let has_jobs = |way| work.transfer.has_jobs(way);
+    let all = work.of_ways(has_jobs);
+    let copy = work.of_ways(|way| has_jobs(way) && !way.by_function());
     let (canary, canaries) = (work.canary, u64::from(work.canary > 0));
-    let number = work.jobs(Way::Copy) + work.jobs(Way::Multipart) + canaries;
+    let number = work.jobs(has_jobs) + canaries;
     let mut lines = jobs(number, all.objects + canary, prices);
     lines.extend(copies(work, copy.objects + canary, prices));
     // The counts by class and encryption include what goes other ways, so the lesser counts.
@@ -495,7 +492,7 @@ fn preparing(work: &Work<'_>, prices: &Prices) -> Vec<CostLine> {
 
 /// What the function takes that copies larger and renamed objects.
 fn by_parts(work: &Work<'_>, prices: &Prices) -> Vec<CostLine> {
-    let count = work.tally.way(Way::Multipart);
+    let count = work.of_ways(|way| work.transfer.has_jobs(way) && way.by_function());
     if count.objects == 0 {
         return Vec::new();
     }
@@ -524,13 +521,9 @@ fn by_parts(work: &Work<'_>, prices: &Prices) -> Vec<CostLine> {
     lines
 }
 
-fn restoring(work: &Work<'_>, tier: RestoreTier, prices: &Prices) -> Option<Besides> {
-    let count = work.tally.way(Way::Restore);
-    if count.objects == 0 {
-        return None;
-    }
-    // A job asks for the restores, another copies what was restored.
-    let mut lines = jobs(2 * work.jobs(Way::Restore), 2 * count.objects, prices);
+/// The jobs that ask for the restores, and the restores.
+fn restoring(work: &Work<'_>, tier: RestoreTier, prices: &Prices) -> Vec<CostLine> {
+    let mut lines = jobs(work.jobs(Way::is_archived), work.of_ways(Way::is_archived).objects, prices);
     for (class, count) in work.archived() {
         let Some(rates) = prices.restores.get(&class).and_then(|tiers| tiers.get(&tier)) else { continue };
         let told = |what: &str| format!("{what} ({}, {})", class.as_str(), tier.as_str());
@@ -541,14 +534,12 @@ fn restoring(work: &Work<'_>, tier: RestoreTier, prices: &Prices) -> Option<Besi
         let bytes = count.bytes as f64 / GB;
         lines.push(CostLine::new(Service::S3, told("restored bytes"), bytes, &rates.bytes).paid_by_source());
     }
-    lines.extend(copies(work, count.objects, prices));
-    lines.push(between_regions(work, count.bytes, prices));
-    Some(besides(format!("restoring the archived objects ({}), then copying them", tier.as_str()), lines))
+    lines
 }
 
 fn storing(work: &Work<'_>, prices: &Prices) -> Option<Besides> {
     let class = work.transfer.destination.storage_class;
-    let copy = copied(work.tally);
+    let copy = work.of_ways(|way| work.transfer.has_jobs(way));
     let rate = prices.storage.get(&class).filter(|_| copy.bytes > 0)?;
     let line = CostLine::new(Service::S3, class.as_str(), copy.bytes as f64 / GB, rate);
     Some(besides("storing the copies, each month", vec![line]))

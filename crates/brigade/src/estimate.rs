@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cost::{ArchiveClass, RestoreTier, Work};
+use crate::cost::{ArchiveClass, Work};
+use crate::request::RestoreTier;
 use crate::route::{Turn, Way};
 use crate::tally::Count;
 use crate::words::duration;
@@ -198,14 +199,11 @@ impl Estimate {
     #[must_use]
     pub fn of(work: &Work<'_>) -> Self {
         let pace = Pace::assumed();
-        let turns: BTreeSet<Turn> = Way::ALL
-            .into_iter()
-            .filter(|way| way.has_jobs())
-            .flat_map(|way| work.manifests(way))
-            .map(|manifest| manifest.turn)
-            .collect();
+        let has_jobs = |way| work.transfer.has_jobs(way);
+        let with_jobs = work.manifests.iter().filter(|manifest| has_jobs(manifest.way));
+        let turns: BTreeSet<Turn> = with_jobs.map(|manifest| manifest.turn).collect();
         let starts = turns.len() + usize::from(work.canary > 0);
-        let mut count = work.tally.way(Way::Copy);
+        let mut count = work.of_ways(|way| has_jobs(way) && !way.by_function());
         count.objects += work.canary;
         let mut estimate = Self { copy: pace.of(count, starts), ..Self::default() };
         let mut more = estimate.by_parts(work, &pace);
@@ -218,7 +216,7 @@ impl Estimate {
     }
 
     fn by_parts(&mut self, work: &Work<'_>, pace: &Pace) -> Vec<Assumption> {
-        let count = work.tally.way(Way::Multipart);
+        let count = work.of_ways(|way| work.transfer.has_jobs(way) && way.by_function());
         if count.objects == 0 {
             return Vec::new();
         }
@@ -229,7 +227,7 @@ impl Estimate {
             .objects()
             .iter()
             .map(|largest| &largest.object)
-            .filter(|object| !object.archived);
+            .filter(|object| work.transfer.restore.is_some() || !object.archived);
         let largest = sizes.filter_map(|object| object.size).max().unwrap_or_default() as f64;
         let all = pace.of(count, 1);
         let alone = Span::new(largest / each.quick, largest / each.slow);
@@ -243,7 +241,7 @@ impl Estimate {
     }
 
     fn restores(&mut self, work: &Work<'_>, pace: &Pace) -> Vec<Assumption> {
-        let count = work.tally.way(Way::Restore);
+        let count = work.of_ways(Way::is_archived);
         if count.objects == 0 {
             return Vec::new();
         }
@@ -256,11 +254,27 @@ impl Estimate {
         let asking = count.objects as f64 / requests.quick;
         let copying = pace.of(count, 1);
         let mut assumed = vec![requests];
+        let until_restored = |hours: &Assumption| Span {
+            shortest: (asking + hours.quick * 3600.0) as u64,
+            longest: (asking + hours.slow * 3600.0) as u64,
+        };
+        if let Some(restore) = work.transfer.restore {
+            let hours = restore_hours(work, restore.tier);
+            let waits = until_restored(&hours);
+            // Everything else is copied meanwhile.
+            self.copy = Span {
+                shortest: self.copy.shortest.max(waits.shortest + copying.shortest),
+                longest: self.copy.longest + waits.longest,
+            };
+            assumed.push(hours);
+            return assumed;
+        }
         for tier in RestoreTier::ALL {
             let hours = restore_hours(work, tier);
+            let waits = until_restored(&hours);
             let takes = Span {
-                shortest: (asking + hours.quick * 3600.0) as u64 + copying.shortest,
-                longest: (asking + hours.slow * 3600.0) as u64 + copying.longest,
+                shortest: waits.shortest + copying.shortest,
+                longest: waits.longest + copying.longest,
             };
             let what = format!("restoring the archived objects ({}), then copying them", tier.as_str());
             self.besides.push(Besides { what, takes });

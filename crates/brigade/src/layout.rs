@@ -142,6 +142,31 @@ impl<'a> Layout<'a> {
         self.key("canary/jobs.json")
     }
 
+    /// The jobs of a round of retries, noted apart for the same reason.
+    #[must_use]
+    pub fn retry_jobs(self, round: u32) -> ObjectKey {
+        self.key(&format!("retries/{round}/jobs.json"))
+    }
+
+    /// The rows of a retry's manifest, counted from 0 in its round.
+    #[must_use]
+    pub fn retry_part(self, round: u32, number: u32) -> ObjectKey {
+        self.key(&format!("retries/{round}/{number:04}/part.csv"))
+    }
+
+    /// That manifest, in the shape of an inventory's, and its MD5.
+    #[must_use]
+    pub fn retry_manifest_of(self, round: u32, number: u32) -> [ObjectKey; 2] {
+        ["manifest.json", "manifest.checksum"]
+            .map(|file| self.key(&format!("retries/{round}/{number:04}/{file}")))
+    }
+
+    /// What became of the restores, and some of the objects that are looked at to see it.
+    #[must_use]
+    pub fn restores(self) -> ObjectKey {
+        self.key("restores.json")
+    }
+
     /// The pending decision.
     #[must_use]
     pub fn approval(self) -> ObjectKey {

@@ -46,14 +46,13 @@ pub fn plan(
             objects(canary.objects)
         ));
     }
-    for way in Way::ALL.into_iter().filter(|way| !way.has_jobs()) {
+    for way in Way::ALL.into_iter().filter(|way| !plan.has_jobs(*way)) {
         let count = tally.way(way);
         if count.objects > 0 {
             lines.push(format!(
-                "Not copied: {} ({}), {}.",
+                "Not copied: {} ({}), archived; ask for restore in the request.",
                 objects(count.objects),
                 count.size(),
-                way.explain()
             ));
         }
     }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::cost::{Cost, Effort, Prices, Work};
 use crate::estimate::Estimate;
 use crate::id::{BucketName, ObjectKey, TransferName};
-use crate::request::CanaryRequest;
+use crate::request::{CanaryRequest, RestoreRequest};
 use crate::route::{Turn, Way};
 use crate::tally::{Count, Tally};
 use crate::transfer::{Destination, Source, Transfer};
@@ -31,6 +31,9 @@ pub struct Plan {
     pub destination: Destination,
     /// What was counted, object by object.
     pub tally: Tally,
+    /// How archived objects are restored; without it they are left where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreRequest>,
     /// The manifests, in the order in which their jobs run.
     pub manifests: Vec<PlannedManifest>,
     /// The canary, if one is to run before the full job.
@@ -95,6 +98,18 @@ pub struct CanaryManifest {
     pub location: ManifestLocation,
 }
 
+/// What is run again of what failed, as a round of jobs of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RetryRound {
+    /// Which round it is, from 1.
+    pub round: u32,
+    /// Whether refusals are run again too, now that the permission gate finds nothing missing.
+    pub mended: bool,
+    /// Its manifests.
+    pub manifests: Vec<PlannedManifest>,
+}
+
 /// A job that a plan makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlannedJob<'a> {
@@ -108,6 +123,34 @@ pub struct PlannedJob<'a> {
     pub tasks: u64,
     /// When it runs.
     pub turn: Turn,
+    /// What it does.
+    pub task: JobTask,
+}
+
+/// What a transfer's job does with its objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum JobTask {
+    /// It asks for their restore.
+    Restore,
+    /// It copies them.
+    #[default]
+    Copy,
+}
+
+impl PlannedManifest {
+    /// The job that does this with its objects.
+    #[must_use]
+    pub fn job(&self, task: JobTask) -> PlannedJob<'_> {
+        PlannedJob {
+            manifest: &self.location,
+            way: self.way,
+            source: &self.source,
+            tasks: self.count.objects,
+            turn: self.turn,
+            task,
+        }
+    }
 }
 
 impl Canary {
@@ -136,6 +179,8 @@ pub enum JobKind {
     Copy,
     /// The canary's.
     Canary,
+    /// Those that run again what failed.
+    Retry,
 }
 
 /// A plan's hash: what an approval names.
@@ -199,14 +244,12 @@ impl PlanSummary {
     pub fn jobs(&self, kind: JobKind) -> Vec<PlannedJob<'_>> {
         match kind {
             JobKind::Copy => {
-                let jobs = self.manifests.iter().map(|manifest| PlannedJob {
-                    manifest: &manifest.location,
-                    way: manifest.way,
-                    source: &manifest.source,
-                    tasks: manifest.count.objects,
-                    turn: manifest.turn,
-                });
-                jobs.collect()
+                // Restores are asked for first.
+                let jobs = |task| self.manifests.iter().map(move |manifest| manifest.job(task));
+                jobs(JobTask::Restore)
+                    .filter(|job| job.way.is_archived())
+                    .chain(jobs(JobTask::Copy))
+                    .collect()
             }
             JobKind::Canary => {
                 let manifests = self.canary.iter().flat_map(|canary| &canary.manifests);
@@ -216,20 +259,13 @@ impl PlanSummary {
                     source: &manifest.source,
                     tasks: manifest.objects,
                     turn: Turn::Current,
+                    task: JobTask::Copy,
                 });
                 jobs.collect()
             }
+            JobKind::Retry => Vec::new(),
         }
     }
-}
-
-/// What is copied of what was counted, whichever way.
-pub(crate) fn copied(tally: &Tally) -> Count {
-    let ways = Way::ALL.into_iter().filter(|way| way.has_jobs());
-    ways.fold(Count::default(), |mut sum, way| {
-        sum.merge(tally.way(way));
-        sum
-    })
 }
 
 impl Plan {
@@ -254,6 +290,7 @@ impl Plan {
             transfer: transfer.name.clone(),
             source: transfer.source.clone(),
             destination: transfer.destination.clone(),
+            restore: transfer.restore,
             cost: Cost::of(&work, prices),
             estimate: Estimate::of(&work),
             tally,
@@ -262,10 +299,20 @@ impl Plan {
         }
     }
 
+    /// Whether it has jobs for what goes this way; otherwise those objects are left where they are.
+    #[must_use]
+    pub fn has_jobs(&self, way: Way) -> bool {
+        self.restore.is_some() || !way.is_archived()
+    }
+
     /// What its jobs copy.
     #[must_use]
     pub fn copied(&self) -> Count {
-        copied(&self.tally)
+        let ways = Way::ALL.into_iter().filter(|way| self.has_jobs(*way));
+        ways.fold(Count::default(), |mut sum, way| {
+            sum.merge(self.tally.way(way));
+            sum
+        })
     }
 
     /// What the state machine carries of it.
@@ -276,7 +323,12 @@ impl Plan {
             hash,
             selected: self.tally.selected(),
             copy: self.copied(),
-            manifests: self.manifests.iter().filter(|manifest| manifest.way.has_jobs()).cloned().collect(),
+            manifests: self
+                .manifests
+                .iter()
+                .filter(|manifest| self.has_jobs(manifest.way))
+                .cloned()
+                .collect(),
             canary: self.canary.clone(),
             dollars: self.cost.dollars,
         }

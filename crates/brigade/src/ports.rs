@@ -13,7 +13,7 @@ use crate::id::{BucketName, FunctionArn, JobId, KmsKeyArn, ObjectKey, Region, Ro
 use crate::listed::{Listed, Modified};
 use crate::plan::ManifestLocation;
 use crate::report::Metrics;
-use crate::request::CopyStorageClass;
+use crate::request::{CopyStorageClass, RestoreTier};
 use crate::route::{SourceObject, StorageClass};
 use crate::steps::copy_object::PartRange;
 use crate::transfer::{CannedAcl, Destination, Transfer};
@@ -419,32 +419,43 @@ pub trait Deadline: Sync {
     fn over(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// Who copies the objects of a job.
+/// What a job does with each object of its manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopiedBy<'a> {
-    /// Batch Operations itself.
-    Service,
-    /// A function that it invokes with each object, and with these arguments: 1 to 10, of up to 64 and
+pub enum Operation<'a> {
+    /// Batch Operations copies it.
+    Copy,
+    /// Batch Operations invokes a function with it, and with these arguments: 1 to 10, of up to 64 and
     /// 1,024 characters.
-    Function {
+    Invoke {
         /// The function.
         function: &'a FunctionArn,
         /// What it is told.
         arguments: &'a BTreeMap<String, String>,
     },
+    /// It is restored from its archive. A task succeeds once that is asked for
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-initiate-restore-object.html>).
+    Restore {
+        /// How quickly.
+        tier: RestoreTier,
+        /// Days that the restored copy is kept; none for what leaves an archive tier for good.
+        days: Option<u32>,
+    },
 }
 
-/// A copy job to create.
+/// A job to create.
 #[derive(Clone, Copy, Debug)]
-pub struct CopyJob<'a> {
+pub struct NewJob<'a> {
     /// The transfer it is part of.
     pub transfer: &'a Transfer,
+    /// The Region it is created in: a copy's destination's, anything else's objects'
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-create-job.html>).
+    pub region: &'a Region,
     /// Its manifest.
     pub manifest: &'a ManifestLocation,
-    /// The bucket that it copies from, which every row of the manifest names.
+    /// The bucket that every row of the manifest names.
     pub source: &'a BucketName,
-    /// Who copies.
-    pub by: CopiedBy<'a>,
+    /// What it does.
+    pub operation: Operation<'a>,
     /// The token that makes a second request for the same job harmless: 1 to 64 characters.
     pub token: &'a str,
     /// Where its completion report goes, without a slash at the end.
@@ -511,6 +522,10 @@ pub struct JobDescription {
     pub failed: u64,
     /// Why the job failed, if it did.
     pub failure_reasons: Vec<String>,
+    /// When it was created, where that is told.
+    pub created: Option<Timestamp>,
+    /// When it ended, if it has.
+    pub ended: Option<Timestamp>,
 }
 
 /// What a suspended or running job can be told.
@@ -523,14 +538,24 @@ pub enum Order {
     Cancel,
 }
 
-/// S3 Batch Operations.
+/// S3 Batch Operations. A job is known in the Region it was created in, and nowhere else.
 pub trait Jobs: Sync {
-    /// Creates a copy job, held for confirmation. The same request again answers the same job.
-    fn create(&self, job: &CopyJob<'_>) -> impl Future<Output = AwsResult<JobId>> + Send;
+    /// Creates a job, held for confirmation. The same request again answers the same job.
+    fn create(&self, job: &NewJob<'_>) -> impl Future<Output = AwsResult<JobId>> + Send;
     /// A job's state. Right after its creation a job may not be found yet.
-    fn describe(&self, job: &JobId) -> impl Future<Output = AwsResult<JobDescription>> + Send;
+    fn describe(
+        &self,
+        region: &Region,
+        job: &JobId,
+    ) -> impl Future<Output = AwsResult<JobDescription>> + Send;
     /// Confirms or cancels a job; [`AwsError::Conflict`] if its state does not allow it.
-    fn order(&self, job: &JobId, order: Order, reason: &str) -> impl Future<Output = AwsResult<()>> + Send;
+    fn order(
+        &self,
+        region: &Region,
+        job: &JobId,
+        order: Order,
+        reason: &str,
+    ) -> impl Future<Output = AwsResult<()>> + Send;
 }
 
 /// Telling people.

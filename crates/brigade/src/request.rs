@@ -48,6 +48,16 @@ pub struct TransferRequest {
     /// Without it there is one job for each bucket and turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
+    /// How archived objects are restored, so that they can be copied; when left out they stay where they
+    /// are, and are counted as left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreRequest>,
+    /// How failures are run again by themselves.
+    #[serde(default, skip_serializing_if = "RetryRequest::is_default")]
+    pub retry: RetryRequest,
+    /// How the copies are compared with the originals once they are there.
+    #[serde(default, skip_serializing_if = "Verify::is_default")]
+    pub verify: Verify,
     /// The job's priority among this account's Batch Operations jobs in the Region; higher wins.
     #[serde(default = "default_priority")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
@@ -213,6 +223,78 @@ pub struct CanaryRequest {
     pub objects: u32,
 }
 
+/// How archived objects are restored, at the source's expense
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RestoreRequest {
+    /// How quickly, and at which price; BULK when left out.
+    pub tier: RestoreTier,
+    /// Days that the restored copies are kept at the source: 1 to 365, 7 when left out. They must
+    /// suffice for the copy, after the slowest restore.
+    #[schemars(range(min = 1, max = 365))]
+    pub days: u32,
+}
+
+/// The tiers a Batch Operations restore can ask for
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-initiate-restore-object.html>).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RestoreTier {
+    /// Slow and cheap: up to 12 hours, up to 48 from DEEP_ARCHIVE.
+    #[default]
+    Bulk,
+    /// Quicker: up to 5 hours, up to 12 from DEEP_ARCHIVE.
+    Standard,
+}
+
+impl RestoreTier {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Bulk, Self::Standard];
+
+    /// The tier, for a person.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bulk => "Bulk",
+            Self::Standard => "Standard",
+        }
+    }
+}
+
+/// How failures are run again by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RetryRequest {
+    /// How often: 0 to 5, 3 when left out. Only what failed is run again, by jobs of its own: passing
+    /// errors (throttling, 5xx, timeouts) each time, refusals once, when the permission gate finds
+    /// nothing missing any more.
+    #[schemars(range(max = 5))]
+    pub rounds: u32,
+}
+
+/// How the copies are compared with the originals once they are there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Verify {
+    /// Not at all: S3's word that each copy succeeded is taken for it.
+    #[default]
+    None,
+    /// Each copy is there, with its original's size: a HEAD of both.
+    Size,
+    /// Each copy has its original's content as well: by the checksums that S3 stores of both, or else
+    /// computes of both in Batch Operations jobs.
+    Checksum,
+}
+
+impl Verify {
+    /// Whether nothing is compared.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::None
+    }
+}
+
 /// Storage classes a Batch Operations copy can write.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -282,6 +364,29 @@ impl Default for ApprovalRequest {
 impl Default for PermissionsRequest {
     fn default() -> Self {
         Self { hours: 168, expires: None }
+    }
+}
+
+impl Default for RestoreRequest {
+    fn default() -> Self {
+        Self { tier: RestoreTier::Bulk, days: 7 }
+    }
+}
+
+impl Default for RetryRequest {
+    fn default() -> Self {
+        Self { rounds: 3 }
+    }
+}
+
+impl RetryRequest {
+    /// The most rounds.
+    pub const MOST: u32 = 5;
+
+    /// Whether nothing was said about it.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -428,6 +533,9 @@ impl TransferRequest {
             permissions: PermissionsRequest::default(),
             canary: None,
             split: None,
+            restore: None,
+            retry: RetryRequest::default(),
+            verify: Verify::default(),
             priority: default_priority(),
         }
     }
@@ -446,6 +554,10 @@ impl TransferRequest {
         if let Some(canary) = self.canary {
             within("canary.objects", canary.objects, 0, 80)?;
         }
+        if let Some(restore) = self.restore {
+            within("restore.days", restore.days, 1, 365)?;
+        }
+        within("retry.rounds", self.retry.rounds, 0, RetryRequest::MOST)?;
         match self.split {
             Some(Split::Objects(objects)) if objects < 1000 => {
                 return Err(InvalidRequest::new("split.objects", format!("is {objects}; give 1000 or more")));

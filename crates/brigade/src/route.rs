@@ -87,13 +87,21 @@ pub enum Way {
     Copy,
     /// Part by part, by a function: larger than the native copy takes, or under another name.
     Multipart,
-    /// Archived: restored first, then copied.
+    /// Archived in GLACIER or DEEP_ARCHIVE: restored first, then copied.
     Restore,
+    /// The same, but then copied by the function: larger than the native copy takes, or under another
+    /// name.
+    RestoreMultipart,
+    /// Archived in a tier of INTELLIGENT_TIERING: moved out of it, which no job may do beside a restore
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-initiate-restore-object.html>),
+    /// then copied by the function, whatever their size.
+    RestoreTier,
 }
 
 impl Way {
     /// Every way, in the order in which they are told.
-    pub const ALL: [Self; 3] = [Self::Copy, Self::Multipart, Self::Restore];
+    pub const ALL: [Self; 5] =
+        [Self::Copy, Self::Multipart, Self::Restore, Self::RestoreMultipart, Self::RestoreTier];
 
     /// The way as it stands in a path, and in the plan.
     #[must_use]
@@ -102,15 +110,26 @@ impl Way {
             Self::Copy => "copy",
             Self::Multipart => "multipart",
             Self::Restore => "restore",
+            Self::RestoreMultipart => "restoreMultipart",
+            Self::RestoreTier => "restoreTier",
         }
     }
 
-    /// Whether a transfer has jobs for it; otherwise its objects are left where they are.
+    /// Whether its objects must be restored before they can be copied.
     #[must_use]
-    pub fn has_jobs(self) -> bool {
+    pub fn is_archived(self) -> bool {
         match self {
-            Self::Copy | Self::Multipart => true,
-            Self::Restore => false,
+            Self::Copy | Self::Multipart => false,
+            Self::Restore | Self::RestoreMultipart | Self::RestoreTier => true,
+        }
+    }
+
+    /// Whether a function copies its objects, not Batch Operations itself.
+    #[must_use]
+    pub fn by_function(self) -> bool {
+        match self {
+            Self::Copy | Self::Restore => false,
+            Self::Multipart | Self::RestoreMultipart | Self::RestoreTier => true,
         }
     }
 
@@ -120,8 +139,12 @@ impl Way {
         match self {
             Self::Copy => "copied by Batch Operations itself",
             Self::Multipart => "larger than 5 GiB or renamed: copied by a function that the job invokes",
-            Self::Restore => {
-                "archived: listed in a manifest of their own for a restore, not copied by this version"
+            Self::Restore => "archived in GLACIER or DEEP_ARCHIVE: restored, then copied",
+            Self::RestoreMultipart => {
+                "archived in GLACIER or DEEP_ARCHIVE, and larger than 5 GiB or renamed: restored, then copied by a function"
+            }
+            Self::RestoreTier => {
+                "in an archive tier of INTELLIGENT_TIERING: moved out of it, then copied by a function"
             }
         }
     }
@@ -201,11 +224,15 @@ pub fn route(object: &Listed<'_>, destination: &Destination) -> Route {
         Route::Skip(SkipReason::KeyTooLong)
     } else if length == 0 {
         Route::Skip(SkipReason::NoKey)
-    } else if object.archived {
-        Route::Manifest(Way::Restore)
-    } else if object.size.is_some_and(|size| size > LARGEST_COPY) || destination.renames(object.key) {
-        Route::Manifest(Way::Multipart)
     } else {
-        Route::Manifest(Way::Copy)
+        let by_parts = object.size.is_some_and(|size| size > LARGEST_COPY) || destination.renames(object.key);
+        let tiered = object.storage_class == Some("INTELLIGENT_TIERING");
+        Route::Manifest(match (object.archived, by_parts) {
+            (false, false) => Way::Copy,
+            (false, true) => Way::Multipart,
+            (true, _) if tiered => Way::RestoreTier,
+            (true, false) => Way::Restore,
+            (true, true) => Way::RestoreMultipart,
+        })
     }
 }

@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, Region, RoleArn, TransferName};
 use crate::request::{
     ApprovalRequest, CanaryRequest, CopyChecksum, CopyStorageClass, InvalidRequest, InventorySource,
-    ObjectSource, PermissionsRequest, Rename, Split, TransferRequest, Trigger,
+    ObjectSource, PermissionsRequest, Rename, RestoreRequest, RetryRequest, Split, TransferRequest, Trigger,
+    Verify,
 };
+use crate::route::Way;
 use crate::select::Selection;
 
 /// Where inventories of the destination are delivered in the work bucket.
@@ -94,6 +96,15 @@ pub struct Transfer {
     /// How large a job may be, if it may not be any size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
+    /// How archived objects are restored; without it they are left where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreRequest>,
+    /// How failures are run again by themselves.
+    #[serde(default)]
+    pub retry: RetryRequest,
+    /// How the copies are compared with the originals.
+    #[serde(default)]
+    pub verify: Verify,
     /// The job's priority.
     pub priority: i32,
     /// Whether the list names a version of each object, so that exactly those are copied.
@@ -305,6 +316,12 @@ pub struct Execution {
 }
 
 impl Transfer {
+    /// Whether it has jobs for what goes this way; otherwise those objects are left where they are.
+    #[must_use]
+    pub fn has_jobs(&self, way: Way) -> bool {
+        self.restore.is_some() || !way.is_archived()
+    }
+
     /// Makes every choice that a trigger leaves open.
     ///
     /// # Errors
@@ -384,6 +401,9 @@ impl Transfer {
             permissions: request.permissions,
             canary: request.canary,
             split: request.split,
+            restore: request.restore,
+            retry: request.retry,
+            verify: request.verify,
             priority: request.priority,
         })
     }

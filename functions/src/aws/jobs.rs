@@ -4,24 +4,31 @@ use aws_config::SdkConfig;
 use aws_sdk_s3control::Client;
 use aws_sdk_s3control::config::endpoint::{Endpoint, EndpointFuture, Params, ResolveEndpoint};
 use aws_sdk_s3control::error::BuildError;
+use aws_sdk_s3control::primitives::DateTime;
 use aws_sdk_s3control::types::{
     JobDescriptor, JobManifest, JobManifestFormat, JobManifestLocation, JobManifestSpec, JobOperation,
     JobProgressSummary, JobReport, JobReportFormat, JobReportScope, LambdaInvokeOperation,
     RequestedJobStatus, S3AnnotationDirective, S3CannedAccessControlList, S3ChecksumAlgorithm,
-    S3CopyObjectOperation, S3MetadataDirective, S3ObjectMetadata, S3SseAlgorithm, S3StorageClass, S3Tag,
+    S3CopyObjectOperation, S3GlacierJobTier, S3InitiateRestoreObjectOperation, S3MetadataDirective,
+    S3ObjectMetadata, S3SseAlgorithm, S3StorageClass, S3Tag,
 };
-use brigade::id::{AccountId, JobId};
-use brigade::ports::{AwsError, AwsResult, CopiedBy, CopyJob, JobDescription, JobStatus, Jobs, Order};
+use brigade::id::{AccountId, JobId, Region};
+use brigade::ports::{AwsError, AwsResult, JobDescription, JobStatus, Jobs, NewJob, Operation, Order};
+use brigade::request::RestoreTier;
+use brigade::transfer::Deployment;
+use jiff::Timestamp;
 
 use super::errors::kind;
 
 /// The environment variable by which an emulator's address is given.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL_S3_CONTROL";
 
-/// Batch Operations in one account.
+/// Batch Operations in one account, in our Region and in the source's.
 #[derive(Clone, Debug)]
 pub struct BatchOperations {
-    client: Client,
+    here: Client,
+    there: Client,
+    region: Region,
     account: AccountId,
 }
 
@@ -36,20 +43,34 @@ impl ResolveEndpoint for FixedEndpoint {
 }
 
 impl BatchOperations {
-    pub(super) fn new(config: &SdkConfig, account: AccountId) -> Self {
-        let builder = aws_sdk_s3control::config::Builder::from(config);
-        let config = match std::env::var(ENDPOINT) {
-            Ok(url) => builder.endpoint_resolver(FixedEndpoint(url)),
-            Err(_) => builder,
+    pub(super) fn new(config: &SdkConfig, deployment: &Deployment) -> Self {
+        let client = |region: &Region| {
+            let region = aws_config::Region::new(region.to_string());
+            let builder = aws_sdk_s3control::config::Builder::from(config).region(region);
+            let config = match std::env::var(ENDPOINT) {
+                Ok(url) => builder.endpoint_resolver(FixedEndpoint(url)),
+                Err(_) => builder,
+            };
+            Client::from_conf(config.build())
         };
-        Self { client: Client::from_conf(config.build()), account }
+        Self {
+            here: client(&deployment.region),
+            there: client(&deployment.source_region),
+            region: deployment.region.clone(),
+            account: deployment.account.clone(),
+        }
+    }
+
+    /// Batch Operations in a Region: ours, or else the source's.
+    fn client(&self, region: &Region) -> &Client {
+        if *region == self.region { &self.here } else { &self.there }
     }
 }
 
 impl Jobs for BatchOperations {
-    async fn create(&self, job: &CopyJob<'_>) -> AwsResult<JobId> {
+    async fn create(&self, job: &NewJob<'_>) -> AwsResult<JobId> {
         let created = self
-            .client
+            .client(job.region)
             .create_job()
             .account_id(self.account.as_str())
             .client_request_token(job.token)
@@ -67,9 +88,9 @@ impl Jobs for BatchOperations {
         id.parse().map_err(|e| AwsError::Refused(format!("CreateJob answered no job id: {e}")))
     }
 
-    async fn describe(&self, job: &JobId) -> AwsResult<JobDescription> {
+    async fn describe(&self, region: &Region, job: &JobId) -> AwsResult<JobDescription> {
         let described = self
-            .client
+            .client(region)
             .describe_job()
             .account_id(self.account.as_str())
             .job_id(job.as_str())
@@ -82,12 +103,12 @@ impl Jobs for BatchOperations {
         description(job)
     }
 
-    async fn order(&self, job: &JobId, order: Order, reason: &str) -> AwsResult<()> {
+    async fn order(&self, region: &Region, job: &JobId, order: Order, reason: &str) -> AwsResult<()> {
         let status = match order {
             Order::Confirm => RequestedJobStatus::Ready,
             Order::Cancel => RequestedJobStatus::Cancelled,
         };
-        self.client
+        self.client(region)
             .update_job_status()
             .account_id(self.account.as_str())
             .job_id(job.as_str())
@@ -104,15 +125,24 @@ fn unbuilt(error: &BuildError) -> AwsError {
     AwsError::Refused(format!("CreateJob: {error}"))
 }
 
-fn operation(job: &CopyJob<'_>) -> AwsResult<JobOperation> {
-    Ok(match job.by {
-        CopiedBy::Service => JobOperation::builder().s3_put_object_copy(copy(job)?),
-        CopiedBy::Function { function, arguments } => JobOperation::builder().lambda_invoke(
+fn operation(job: &NewJob<'_>) -> AwsResult<JobOperation> {
+    Ok(match job.operation {
+        Operation::Copy => JobOperation::builder().s3_put_object_copy(copy(job)?),
+        Operation::Invoke { function, arguments } => JobOperation::builder().lambda_invoke(
             LambdaInvokeOperation::builder()
                 .function_arn(function.as_str())
                 // The schema that has arguments.
                 .invocation_schema_version("2.0")
                 .set_user_arguments(Some(arguments.clone().into_iter().collect()))
+                .build(),
+        ),
+        Operation::Restore { tier, days } => JobOperation::builder().s3_initiate_restore_object(
+            S3InitiateRestoreObjectOperation::builder()
+                .glacier_job_tier(match tier {
+                    RestoreTier::Bulk => S3GlacierJobTier::Bulk,
+                    RestoreTier::Standard => S3GlacierJobTier::Standard,
+                })
+                .set_expiration_in_days(days.and_then(|days| i32::try_from(days).ok()))
                 .build(),
         ),
     }
@@ -121,7 +151,7 @@ fn operation(job: &CopyJob<'_>) -> AwsResult<JobOperation> {
 
 /// The copy, with everything said that has a default which would surprise: the storage class, and
 /// that annotations stay behind (copying them needs two more permissions on either side).
-fn copy(job: &CopyJob<'_>) -> AwsResult<S3CopyObjectOperation> {
+fn copy(job: &NewJob<'_>) -> AwsResult<S3CopyObjectOperation> {
     let destination = &job.transfer.destination;
     let mut copy = S3CopyObjectOperation::builder()
         .target_resource(destination.bucket.arn())
@@ -147,7 +177,7 @@ fn copy(job: &CopyJob<'_>) -> AwsResult<S3CopyObjectOperation> {
     Ok(copy.build())
 }
 
-fn manifest(job: &CopyJob<'_>) -> Result<JobManifest, BuildError> {
+fn manifest(job: &NewJob<'_>) -> Result<JobManifest, BuildError> {
     let location = JobManifestLocation::builder()
         .object_arn(format!("{}/{}", job.manifest.bucket.arn(), job.manifest.key))
         .e_tag(&job.manifest.etag)
@@ -156,7 +186,7 @@ fn manifest(job: &CopyJob<'_>) -> Result<JobManifest, BuildError> {
     Ok(JobManifest::builder().spec(spec).location(location).build())
 }
 
-fn report(job: &CopyJob<'_>) -> JobReport {
+fn report(job: &NewJob<'_>) -> JobReport {
     JobReport::builder()
         .enabled(true)
         .bucket(job.transfer.report_bucket.arn())
@@ -187,7 +217,13 @@ fn description(job: &JobDescriptor) -> AwsResult<JobDescription> {
                 )
             })
             .collect(),
+        created: job.creation_time().and_then(time),
+        ended: job.termination_date().and_then(time),
     })
+}
+
+fn time(at: &DateTime) -> Option<Timestamp> {
+    Timestamp::from_second(at.secs()).ok()
 }
 
 fn status_named(name: &str) -> AwsResult<JobStatus> {

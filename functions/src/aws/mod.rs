@@ -95,7 +95,7 @@ impl Aws {
     /// S3 Batch Operations.
     #[must_use]
     pub fn batch_operations(&self) -> BatchOperations {
-        BatchOperations::new(&self.config, self.settings.deployment.account.clone())
+        BatchOperations::new(&self.config, &self.settings.deployment)
     }
 
     /// The topic that people subscribe to.

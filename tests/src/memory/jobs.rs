@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use brigade::id::{BucketName, JobId, ObjectKey, VersionId};
+use brigade::id::{BucketName, JobId, ObjectKey, Region, VersionId};
 use brigade::ports::{
-    AwsError, AwsResult, CopiedBy, CopyJob, Deadline, JobDescription, JobStatus, Jobs, ObjectAt, Order,
+    AwsError, AwsResult, Deadline, JobDescription, JobStatus, Jobs, NewJob, ObjectAt, Operation, Order,
 };
 use brigade::steps::copy_object::{self, Input, ResultCode};
 use brigade::transfer::Transfer;
@@ -96,6 +96,10 @@ struct Job {
     prefix: String,
     /// What the function is told that copies.
     arguments: Option<BTreeMap<String, String>>,
+    /// Whether it asks for restores, and copies nothing.
+    restores: bool,
+    /// Where it is known.
+    region: Region,
     manifest: ObjectAt,
     manifest_etag: String,
     report_prefix: String,
@@ -205,13 +209,14 @@ impl World {
 }
 
 impl Jobs for World {
-    async fn create(&self, job: &CopyJob<'_>) -> AwsResult<JobId> {
-        let arguments = match job.by {
-            CopiedBy::Service => None,
-            CopiedBy::Function { arguments, .. } => Some(arguments.clone()),
+    async fn create(&self, job: &NewJob<'_>) -> AwsResult<JobId> {
+        let arguments = match job.operation {
+            Operation::Copy | Operation::Restore { .. } => None,
+            Operation::Invoke { arguments, .. } => Some(arguments.clone()),
         };
+        let restores = matches!(job.operation, Operation::Restore { .. });
         let request = json!({
-            "arguments": arguments, "transfer": job.transfer, "manifest": job.manifest, "source": job.source, "report": job.report_prefix
+            "arguments": arguments, "restores": restores, "transfer": job.transfer, "manifest": job.manifest, "source": job.source, "report": job.report_prefix
         });
         let mut state = self.state();
         if let Some(known) = state.jobs.jobs.iter().find(|known| known.token == job.token) {
@@ -231,6 +236,8 @@ impl Jobs for World {
             transfer: job.transfer.clone(),
             prefix: job.transfer.destination.prefix_of(job.source),
             arguments,
+            restores,
+            region: job.region.clone(),
             manifest: ObjectAt::new(&job.manifest.bucket, job.manifest.key.clone()),
             manifest_etag: job.manifest.etag.clone(),
             report_prefix: job.report_prefix.to_owned(),
@@ -245,14 +252,14 @@ impl Jobs for World {
         Ok(id)
     }
 
-    async fn describe(&self, id: &JobId) -> AwsResult<JobDescription> {
+    async fn describe(&self, region: &Region, id: &JobId) -> AwsResult<JobDescription> {
         self.invoke_function(id).await?;
         let mut state = self.state();
         let at = state.job(id)?;
         let pace = state.jobs.pace;
         let job = &mut state.jobs.jobs[at];
         job.looks += 1;
-        if job.looks <= pace.unseen {
+        if job.looks <= pace.unseen || job.region != *region {
             return Err(no_such_job(id));
         }
         match job.status {
@@ -274,13 +281,18 @@ impl Jobs for World {
             succeeded: job.ended(true) + miscounted,
             failed: job.ended(false),
             failure_reasons: job.failure.iter().cloned().collect(),
+            created: None,
+            ended: None,
         })
     }
 
-    async fn order(&self, id: &JobId, order: Order, reason: &str) -> AwsResult<()> {
+    async fn order(&self, region: &Region, id: &JobId, order: Order, reason: &str) -> AwsResult<()> {
         let mut state = self.state();
         let at = state.job(id)?;
         let job = &mut state.jobs.jobs[at];
+        if job.region != *region {
+            return Err(no_such_job(id));
+        }
         let to = match (order, job.status) {
             (Order::Confirm, JobStatus::Suspended) => JobStatus::Ready,
             (Order::Cancel, status) if !status.is_terminal() => JobStatus::Cancelled,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::id::VersionId;
 use crate::plan::{ManifestLocation, PlannedManifest};
-use crate::request::{CopyStorageClass, ObjectSource};
+use crate::request::{CopyStorageClass, ObjectSource, RetryRequest, Verify};
 use crate::route::{Route, SkipReason, SourceObject, StorageClass, Turn, Way};
 use crate::select::{Selection, Unselected};
 use crate::tally::{Count, Counter, List, Tally};
@@ -53,6 +53,9 @@ pub(crate) fn transfer() -> Transfer {
         permissions: serde_json::from_str("{}").expect("the default"),
         canary: None,
         split: None,
+        restore: None,
+        retry: RetryRequest::default(),
+        verify: Verify::None,
         priority: 10,
         versions: false,
     }

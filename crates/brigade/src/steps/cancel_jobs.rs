@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::id::{BucketName, JobId, TransferName};
 use crate::layout::Layout;
 use crate::ports::{AwsError, JobStatus, Jobs, ObjectAt, Order, ReadObjects};
-use crate::request::Trigger;
+use crate::request::{RetryRequest, Trigger};
 use crate::steps::check_inventory::Claim;
 use crate::steps::create_job::Job;
 use crate::steps::read_noted;
@@ -105,10 +105,11 @@ pub async fn run(
     let layout = Layout::of(&transfer);
     let claim: Option<Claim> = read_noted(&ObjectAt::new(bucket, layout.claim()), work).await?;
     if claim.is_some_and(|claim| claim.execution == *execution_arn) {
-        for note in [layout.canary_jobs(), layout.jobs()] {
+        let retries = (1..=RetryRequest::MOST).map(|round| layout.retry_jobs(round));
+        for note in [layout.canary_jobs(), layout.jobs()].into_iter().chain(retries) {
             let noted: Option<Vec<Job>> = read_noted(&ObjectAt::new(bucket, note), work).await?;
             for job in noted.unwrap_or_default() {
-                if cancel(&job.id, *ending, jobs).await? {
+                if cancel(&job, *ending, jobs).await? {
                     cancelled.push(job.id);
                 }
             }
@@ -128,12 +129,13 @@ fn transfer(detail: &Detail) -> Result<Option<TransferName>, Error> {
 }
 
 /// Cancels a job that may not go on; whether it had to be.
-async fn cancel(job: &JobId, ending: Ending, jobs: &impl Jobs) -> Result<bool, Error> {
+async fn cancel(job: &Job, ending: Ending, jobs: &impl Jobs) -> Result<bool, Error> {
+    let Job { id: job, region, .. } = job;
     let refused = |doing: &str| {
         let doing = format!("{doing} job {job}");
         move |error| Error::Aws { doing, error }
     };
-    let status = jobs.describe(job).await.map_err(refused("describe"))?.status;
+    let status = jobs.describe(region, job).await.map_err(refused("describe"))?.status;
     let ends = match ending {
         Ending::Aborted | Ending::TimedOut => !status.is_ending(),
         Ending::Failed => status == JobStatus::Suspended,
@@ -144,7 +146,7 @@ async fn cancel(job: &JobId, ending: Ending, jobs: &impl Jobs) -> Result<bool, E
             Ending::TimedOut => "its transfer's execution timed out",
             Ending::Failed => "its transfer's execution failed before it was confirmed",
         };
-        jobs.order(job, Order::Cancel, reason).await.map_err(refused("cancel"))?;
+        jobs.order(region, job, Order::Cancel, reason).await.map_err(refused("cancel"))?;
     }
     Ok(ends)
 }

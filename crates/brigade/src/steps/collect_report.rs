@@ -158,7 +158,7 @@ pub async fn run(
     measures: &impl Measures,
 ) -> Result<Output, Error> {
     let followed = match input.kind {
-        JobKind::Copy => look_at(&input.jobs, jobs).await?,
+        JobKind::Copy | JobKind::Retry => look_at(&input.jobs, jobs).await?,
         JobKind::Canary => Vec::new(),
     };
     let canary = look_at(&input.canary, jobs).await?;
@@ -255,9 +255,9 @@ fn turn_over(noted: &[Job], followed: &[JobReport]) -> Option<Output> {
 
 async fn look_at(noted: &[Job], jobs: &impl Jobs) -> Result<Vec<JobReport>, Error> {
     let mut described = Vec::with_capacity(noted.len());
-    for Job { id, turn, .. } in noted {
+    for Job { id, region, turn, .. } in noted {
         let job = jobs
-            .describe(id)
+            .describe(region, id)
             .await
             .map_err(|error| Error::Aws { doing: format!("describe job {id}"), error })?;
         described.push(JobReport {
@@ -475,7 +475,7 @@ async fn judge<W: ReadObjects + WriteObjects>(
     let retry_at = count.retry_at.clone();
     let results = count.finish().await?;
     let skipped = plan.tally.skipped.clone();
-    let left = plan.tally.ways.iter().filter(|(way, _)| !way.has_jobs());
+    let left = plan.tally.ways.iter().filter(|(way, _)| !plan.has_jobs(**way));
     let agree = discrepancies.is_empty() && canary.report.discrepancies.is_empty();
     Ok(TransferReport {
         transfer: transfer.name.clone(),

@@ -1,5 +1,6 @@
-//! `CreateJob` and `CreateCanary`: an S3 Batch Operations job for each manifest of the plan, held for
-//! confirmation. Jobs of large and renamed objects invoke copy-object, all others copy themselves.
+//! `CreateJob`, `CreateCanary` and `CreateRetry`: an S3 Batch Operations job for each manifest of the
+//! plan, held for confirmation. Jobs of large and renamed objects invoke copy-object, all others copy
+//! themselves; archived objects have a job before that, which asks for their restore.
 //!
 //! Invariants: a step that is repeated finds the jobs it made (by a token derived from the transfer,
 //! and by the note it left in the work bucket); the step ends only when the service has read the
@@ -10,12 +11,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::id::{FunctionArn, JobId};
+use crate::id::{BucketName, FunctionArn, JobId, Region};
 use crate::layout::Layout;
-use crate::plan::{JobKind, ManifestLocation, PlanSummary, PlannedJob};
+use crate::plan::{JobKind, JobTask, ManifestLocation, PlanSummary, PlannedJob, RetryRound};
 use crate::ports::{
-    AwsError, CopiedBy, CopyJob, JobStatus, Jobs, ObjectAt, Order, ReadObjects, WriteObjects,
+    AwsError, JobStatus, Jobs, NewJob, ObjectAt, Operation, Order, ReadObjects, WriteObjects,
 };
+use crate::request::RestoreRequest;
 use crate::route::{Turn, Way};
 use crate::steps::copy_object::{CopyOrder, TooLong};
 use crate::steps::read_noted;
@@ -32,15 +34,18 @@ pub struct Input {
     /// Which of its jobs to create.
     #[serde(default)]
     pub kind: JobKind,
+    /// The round to create, of retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryRound>,
 }
 
 /// The jobs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Output {
-    /// The jobs, one for each manifest.
+    /// The jobs, in the order of their manifests, those that restore before those that copy.
     pub jobs: Vec<Job>,
-    /// Those of the first turn, which run first.
+    /// Those that run first: all restores, and the copies of the first turn that wait for none.
     pub due: Vec<Job>,
 }
 
@@ -50,12 +55,42 @@ pub struct Output {
 pub struct Job {
     /// Its id.
     pub id: JobId,
+    /// The Region it was created in, the only one that knows it.
+    pub region: Region,
     /// When it was created.
     #[schemars(with = "String")]
     pub created: Timestamp,
+    /// What it does.
+    #[serde(default)]
+    pub task: JobTask,
     /// When it runs.
     #[serde(default)]
     pub turn: Turn,
+    /// How its objects are copied.
+    pub way: Way,
+    /// The bucket they are copied from.
+    pub source: BucketName,
+    /// The round of retries it belongs to, from 1; 0 for the plan's own jobs.
+    #[serde(default)]
+    pub round: u32,
+    /// Whether refusals of the round before are among its tasks.
+    #[serde(default)]
+    pub mended: bool,
+}
+
+impl Job {
+    /// Whether both copy objects of the same kind: in a later round, what failed in an earlier one.
+    #[must_use]
+    pub fn is_kin(&self, other: &Self) -> bool {
+        let kind = |job: &Self| (job.task, job.turn, job.way);
+        kind(self) == kind(other) && self.source == other.source
+    }
+
+    /// Whether it copies what must be restored first, by a plan's own job.
+    #[must_use]
+    pub fn waits_for_restore(&self) -> bool {
+        self.task == JobTask::Copy && self.way.is_archived()
+    }
 }
 
 /// Why there is no job to confirm.
@@ -106,13 +141,18 @@ pub async fn run(
     jobs: &impl Jobs,
     work: &(impl ReadObjects + WriteObjects),
 ) -> Result<Output, Error> {
-    let Input { transfer, plan, kind } = &input;
-    let planned = plan.jobs(*kind);
+    let Input { transfer, plan, kind, retry } = &input;
+    let planned = match retry {
+        Some(retry) => retry.manifests.iter().map(|manifest| manifest.job(JobTask::Copy)).collect(),
+        None => plan.jobs(*kind),
+    };
     let first = planned.iter().map(|job| job.turn).min().ok_or(Error::EmptyManifest)?;
     let layout = Layout::of(&transfer.name);
+    let (round, mended) = retry.as_ref().map_or((0, false), |retry| (retry.round, retry.mended));
     let note = match kind {
         JobKind::Copy => layout.jobs(),
         JobKind::Canary => layout.canary_jobs(),
+        JobKind::Retry => layout.retry_jobs(round),
     };
     let at = ObjectAt::new(&transfer.work_bucket, note);
     let noted = match read_noted(&at, work).await? {
@@ -121,7 +161,9 @@ pub async fn run(
             let mut created = Vec::with_capacity(planned.len());
             for job in &planned {
                 let id = create(transfer, job, function, jobs).await?;
-                created.push(Job { id, created: now, turn: job.turn });
+                let PlannedJob { task, turn, way, source, .. } = *job;
+                let (region, source) = (region(transfer, task).clone(), source.clone());
+                created.push(Job { id, region, created: now, task, turn, way, source, round, mended });
             }
             let bytes = serde_json::to_vec(&created).unwrap_or_default();
             work.write(&at, bytes, "application/json")
@@ -131,10 +173,23 @@ pub async fn run(
         }
     };
     for (job, planned) in noted.iter().zip(&planned) {
-        await_prepared(&job.id, planned.tasks, jobs).await?;
+        await_prepared(job, planned.tasks, jobs).await?;
     }
-    let due = noted.iter().filter(|job| job.turn == first).cloned().collect();
+    // What a retry copies again was restored before.
+    let is_due = |job: &&Job| match job.task {
+        JobTask::Restore => true,
+        JobTask::Copy => job.turn == first && (round > 0 || !job.waits_for_restore()),
+    };
+    let due = noted.iter().filter(is_due).cloned().collect();
     Ok(Output { jobs: noted, due })
+}
+
+/// The Region of a job: a copy's is the destination's, a restore's the objects'.
+fn region(transfer: &Transfer, task: JobTask) -> &Region {
+    match task {
+        JobTask::Copy => &transfer.destination.region,
+        JobTask::Restore => &transfer.source.region,
+    }
 }
 
 async fn create(
@@ -143,31 +198,45 @@ async fn create(
     function: Option<&FunctionArn>,
     jobs: &impl Jobs,
 ) -> Result<JobId, Error> {
-    let PlannedJob { manifest, way, source, .. } = *planned;
+    let PlannedJob { manifest, way, source, task, .. } = *planned;
     let arguments;
-    let by = match way {
-        Way::Copy | Way::Restore => CopiedBy::Service,
-        Way::Multipart => {
-            arguments = CopyOrder::of(transfer).arguments()?;
-            CopiedBy::Function { function: function.ok_or(Error::NoFunction)?, arguments: &arguments }
+    let operation = match task {
+        JobTask::Restore => {
+            let RestoreRequest { tier, days } = transfer.restore.unwrap_or_default();
+            // An object that leaves an archive tier stays out of it.
+            Operation::Restore { tier, days: (way != Way::RestoreTier).then_some(days) }
         }
+        JobTask::Copy if way.by_function() => {
+            arguments = CopyOrder::of(transfer).arguments()?;
+            Operation::Invoke { function: function.ok_or(Error::NoFunction)?, arguments: &arguments }
+        }
+        JobTask::Copy => Operation::Copy,
     };
-    let token = client_request_token(transfer, manifest);
+    let token = client_request_token(transfer, task, manifest);
     let report_prefix = Layout::of(&transfer.name).reports();
-    let job = CopyJob { transfer, manifest, source, by, token: &token, report_prefix: &report_prefix };
+    let job = NewJob {
+        transfer,
+        region: region(transfer, task),
+        manifest,
+        source,
+        operation,
+        token: &token,
+        report_prefix: &report_prefix,
+    };
     jobs.create(&job).await.map_err(|error| Error::Aws { doing: "create the job".to_owned(), error })
 }
 
-/// 64 characters that the same transfer and manifest always give, and no others.
-fn client_request_token(transfer: &Transfer, manifest: &ManifestLocation) -> String {
+/// 64 characters that the same transfer, task and manifest always give, and no others.
+fn client_request_token(transfer: &Transfer, task: JobTask, manifest: &ManifestLocation) -> String {
     hex::encode(Sha256::digest(format!(
-        "{}\n{}\n{}\n{}",
+        "{}\n{}\n{task:?}\n{}\n{}",
         transfer.name, transfer.execution, manifest.key, manifest.etag
     )))
 }
 
-async fn await_prepared(job: &JobId, planned: u64, jobs: &impl Jobs) -> Result<(), Error> {
-    let described = match jobs.describe(job).await {
+async fn await_prepared(job: &Job, planned: u64, jobs: &impl Jobs) -> Result<(), Error> {
+    let Job { id: job, region, .. } = job;
+    let described = match jobs.describe(region, job).await {
         Ok(described) => described,
         // A job can be too young to be found.
         Err(AwsError::NotFound(_)) => return Err(Error::StillPreparing { job: job.clone() }),
@@ -184,7 +253,7 @@ async fn await_prepared(job: &JobId, planned: u64, jobs: &impl Jobs) -> Result<(
         {
             if status == JobStatus::Suspended {
                 let reason = "the manifest's tasks are not as many as planned";
-                jobs.order(job, Order::Cancel, reason)
+                jobs.order(region, job, Order::Cancel, reason)
                     .await
                     .map_err(|error| Error::Aws { doing: format!("cancel job {job}"), error })?;
             }

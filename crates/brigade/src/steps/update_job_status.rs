@@ -51,16 +51,16 @@ named! {
 /// See [`Error`].
 pub async fn run(input: Input, jobs: &impl Jobs) -> Result<Output, Error> {
     let mut told = 0;
-    for Job { id, .. } in &input.jobs {
+    for Job { id, region, .. } in &input.jobs {
         let status = jobs
-            .describe(id)
+            .describe(region, id)
             .await
             .map_err(|error| Error::Aws { doing: format!("describe job {id}"), error })?
             .status;
         if !takes(status, input.order, id)? {
             continue;
         }
-        match jobs.order(id, input.order, &cut(&input.reason)).await {
+        match jobs.order(region, id, input.order, &cut(&input.reason)).await {
             Ok(()) => told += 1,
             Err(AwsError::Conflict(_)) => return Err(Error::NotYet { job: id.clone(), status }),
             Err(error) => return Err(Error::Aws { doing: format!("{:?} job {id}", input.order), error }),
