@@ -247,6 +247,10 @@ impl<P: Probe> Probe for Faulty<P> {
         self.script.around("try_write", self.port.try_write(probe)).await
     }
 
+    async fn try_restore(&self, at: &ObjectAt) -> AwsResult<()> {
+        self.script.around("try_restore", self.port.try_restore(at)).await
+    }
+
     async fn try_list_as_payer(&self, bucket: &BucketName) -> AwsResult<()> {
         self.script.around("try_list_as_payer", self.port.try_list_as_payer(bucket)).await
     }

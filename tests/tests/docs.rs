@@ -8,7 +8,7 @@ use brigade::finding::FindingKind;
 use brigade::policy::role::{TargetAccess, trust};
 use brigade::policy::source::{ListAccess, SourceAccess};
 use brigade::policy::{Place, Statement};
-use brigade::request::{TransferRequest, Trigger};
+use brigade::request::{TransferRequest, Trigger, Verify};
 use schemars::schema_for;
 use serde_json::Value;
 use tests::scene::id;
@@ -128,7 +128,8 @@ fn parties() -> Vec<(String, Vec<Statement>)> {
         keys: vec![id("arn:aws:kms:eu-west-1:111111111111:key/SOURCE-KEY")],
         versions: true,
         tags: true,
-        restore: false,
+        restore: true,
+        checksums: true,
         lists: Some(ListAccess {
             bucket: id("LISTS"),
             key: Some(id("arn:aws:kms:eu-west-1:111111111111:key/LISTS-KEY")),
@@ -146,6 +147,7 @@ fn parties() -> Vec<(String, Vec<Statement>)> {
         acl: true,
         multipart: true,
         function: Some("arn:aws:lambda:us-east-1:222222222222:function:STACK-copy-object:*".to_owned()),
+        verify: Verify::Checksum,
         work_bucket: id("WORK"),
         report_bucket: id("REPORTS"),
     };
@@ -170,7 +172,8 @@ fn parties() -> Vec<(String, Vec<Statement>)> {
     parties.extend([
         ("The batch role, account 222222222222".to_owned(), target.batch_role(&source)),
         ("Who may assume the batch role".to_owned(), trust(&functions)),
-        ("The creator, the role of `create-job`".to_owned(), target.creator(&source.role)),
+        ("The creator, the role of `create-job`".to_owned(), target.creator(&source)),
+        ("The copier, the role of `copy-object`".to_owned(), target.copier(&source.role)),
     ]);
     parties
 }
@@ -179,7 +182,9 @@ fn parties() -> Vec<(String, Vec<Statement>)> {
 fn why(name: &str) -> &'static str {
     match name {
         "ListSource" => "a missing object is told from a forbidden one, and prefixes can be listed",
-        "ReadSource" => "the copy reads the object, its tags, and versions where the list names them",
+        "ReadSource" => {
+            "the copy reads the object, its tags, and versions where the list names them; restoring is asked for by `restore` and by `verify: checksum`, which takes versions too"
+        }
         "DecryptSource" => "S3 decrypts what it reads, for whom it reads it",
         "ListLists" => "a missing list is told from a forbidden one",
         "ReadLists" => "the list is read",
@@ -195,7 +200,12 @@ fn why(name: &str) -> &'static str {
         "FindUploads" => {
             "uploads whose ids got lost are found and ended, and a missing copy is told from a forbidden one"
         }
-        "LookAtCopies" => "an upload that has ended is looked for in what it makes",
+        "LookAtCopies" => {
+            "an upload that has ended is looked for in what it makes; copies are compared with their originals, and AWS computes checksums only for who may restore as well"
+        }
+        "ActAsTheBatchRole" => "the function copies as the job does",
+        "ListNotes" => "the newest note about an upload is found",
+        "NoteUploads" => "the next invocation goes on where one has ended",
         "InvokeCopyObject" => "the job hands large and renamed objects to this function",
         "WriteReports" => "the job writes its completion report, as this role",
         "BatchOperations" => "the service runs the job as this role",

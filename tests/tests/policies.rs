@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use brigade::policy::Statement;
-use brigade::policy::role::{TargetAccess, trust};
+use brigade::policy::role::{TargetAccess, copier_role, trust};
 use brigade::policy::source::{ListAccess, SourceAccess};
+use brigade::request::Verify;
 use serde_json::{Value, json};
 use tests::scene::id;
 use tests::template::{Stack, read};
@@ -64,7 +65,8 @@ impl Deployed {
             keys,
             versions: true,
             tags: true,
-            restore: false,
+            restore: true,
+            checksums: true,
             lists: self.has(2).then(|| ListAccess { bucket: id("lists"), key: None, delivered: false }),
             expires: None,
         };
@@ -78,6 +80,7 @@ impl Deployed {
             acl: self.has(5),
             multipart: true,
             function: Some("arn:aws:lambda:us-east-1:222222222222:function:brigade-copy-object:*".to_owned()),
+            verify: Verify::Checksum,
             work_bucket: id("workbucket"),
             report_bucket: id(if self.has(6) { "reports" } else { "workbucket" }),
         };
@@ -145,11 +148,42 @@ fn the_batch_role_trusts_the_service_and_four_functions() {
 fn the_creator_is_what_the_model_derives() {
     let template = template();
     for deployed in Deployed::all() {
-        let (_, target) = deployed.access();
+        let (source, target) = deployed.access();
         let mut written = own_policy(&deployed.stack(&template), "CreateJobRole");
         // Every function writes its own log.
         written.as_array_mut().expect("statements").retain(|statement| statement["Sid"] != "WriteLogs");
-        assert_eq!(normal(&written), derived(&target.creator(&id(BATCH_ROLE))), "{deployed:?}");
+        assert_eq!(normal(&written), derived(&target.creator(&source)), "{deployed:?}");
+    }
+}
+
+#[test]
+fn the_copier_is_what_the_model_derives() {
+    let stack = Deployed(0).stack(&template());
+    let mut written = own_policy(&stack, "CopyObjectRole");
+    written.as_array_mut().expect("statements").retain(|statement| statement["Sid"] != "WriteLogs");
+    let (_, target) = Deployed(0).access();
+    assert_eq!(normal(&written), derived(&target.copier(&id(BATCH_ROLE))));
+    let name = &stack.properties("CopyObjectRole")["RoleName"];
+    let known = copier_role(&id(BATCH_ROLE)).expect("the template names it after the batch role");
+    assert_eq!(name, known.name());
+    assert_eq!(stack.properties("CopyObjectFunction")["FunctionName"], known.name());
+    assert_eq!(copier_role(&id("arn:aws:iam::222222222222:role/copies")), None);
+}
+
+/// Jobs that restore, or compute checksums, are followed and told in the source's Region too.
+#[test]
+fn every_role_that_steers_jobs_does_so_in_both_regions() {
+    let template = template();
+    for deployed in [Deployed(0), Deployed(1)] {
+        let (source, target) = deployed.access();
+        let stack = deployed.stack(&template);
+        for role in ["CreateJobRole", "UpdateJobStatusRole", "CancelJobsRole", "CollectReportRole"] {
+            let written = own_policy(&stack, role);
+            let steers =
+                |statement: &&Value| json!(statement["Action"]).to_string().contains("s3:DescribeJob");
+            let steering = written.as_array().expect("statements").iter().find(steers).expect("steers jobs");
+            assert_eq!(steering["Resource"], json!(target.jobs(&source)), "{role}, {deployed:?}");
+        }
     }
 }
 

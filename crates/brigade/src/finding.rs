@@ -29,11 +29,16 @@ pub enum FindingKind {
     RequesterPays,
     /// Source objects' tags can't be read; copies of tagged objects would fail.
     TagsUnreadable,
+    /// Archived objects can't be restored.
+    RestoreForbidden,
+    /// Whether archived objects may be restored can't be tried: it would take one that is not archived,
+    /// so that the attempt restores nothing.
+    RestoreUnproven,
     /// A key can't be used to decrypt or to encrypt.
     KeyForbidden,
     /// A source key that the deployment was not told of, so that its roles may not use it.
     KeyUnnamed,
-    /// A source key that no object of the sample is encrypted with.
+    /// A source key that no object of the sample is encrypted with, or archived ones only.
     KeyUnproven,
     /// A key is disabled, on its way out, or of a kind that S3 can't use.
     KeyUnusable,
@@ -43,6 +48,12 @@ pub enum FindingKind {
     CreatorForbidden,
     /// The destination can't be written.
     DestinationUnwritable,
+    /// Large objects can't be written part by part, or what is left of that can't be found.
+    PartsForbidden,
+    /// The function that copies large and renamed objects can't be invoked, or may not do its part.
+    FunctionForbidden,
+    /// Copies can't be looked at, so that they can't be compared with the originals.
+    CopiesUnreadable,
     /// Completion reports can't be written.
     ReportUnwritable,
     /// A bucket's settings can't be read, so that part of the look stays undone.

@@ -187,6 +187,10 @@ pub struct WriteProbe {
 pub trait Probe: Sync {
     /// Starts an upload and abandons it: no object, no version and no event comes of it.
     fn try_write(&self, probe: &WriteProbe) -> impl Future<Output = AwsResult<()>> + Send;
+    /// Asks for the restore of an object that is not archived, which S3 refuses: with `InvalidObjectState`
+    /// who may restore objects, with `AccessDenied` who may not. An archived object would be restored, so
+    /// the caller must know that this one is not.
+    fn try_restore(&self, at: &ObjectAt) -> impl Future<Output = AwsResult<()>> + Send;
     /// Proves that a bucket could be listed by who offers to pay, where its requesters do.
     fn try_list_as_payer(&self, bucket: &BucketName) -> impl Future<Output = AwsResult<()>> + Send;
     /// The Region a bucket is in, which S3 tells also to who may not list it.

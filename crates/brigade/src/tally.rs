@@ -13,9 +13,10 @@ use twox_hash::XxHash3_64;
 use crate::id::{BucketName, KmsKeyArn, VersionId};
 use crate::inventory::InventoryFile;
 use crate::listed::Listed;
-use crate::route::{Route, SkipReason, SourceObject, Turn, Way};
+use crate::route::{Route, SkipReason, SourceObject, Turn, Way, route};
 use crate::select::Unselected;
 use crate::steps::check_inventory::Side;
+use crate::transfer::Destination;
 
 /// A number of objects and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -72,7 +73,7 @@ pub struct Tally {
     /// The KMS keys of objects that were looked up: those of a CSV. Inventories and listings don't
     /// tell an object's key.
     pub kms_keys: BTreeSet<KmsKeyArn>,
-    /// A sample of the copied objects, to prove permissions on.
+    /// A sample of the objects in manifests, to prove permissions on.
     pub sample: Sample,
     /// The parts of the manifests.
     pub parts: Vec<Part>,
@@ -202,14 +203,15 @@ pub struct Counter {
     by_hash: HashMap<u64, usize>,
     last_folder: usize,
     /// What is no better than the sample of a folder that has one.
-    worst: HashMap<u64, Rank>,
+    worst: HashMap<FolderKind, Rank>,
     /// The last kind of a folder that has a place in the sample, once that is full.
-    last_kind: Option<u64>,
+    last_kind: Option<FolderKind>,
 }
 
-/// What is counted of the objects that share a bucket, a storage class and an encryption.
+/// What is counted of the objects that share a bucket, a storage class, an encryption and a way.
 #[derive(Debug)]
 struct Class {
+    way: Way,
     bucket: String,
     class: String,
     encryption: String,
@@ -227,9 +229,33 @@ struct Class {
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     folder: usize,
-    number: u64,
+    of: FolderKind,
     /// What comes after it is no better than the sample that is there.
     worst: Rank,
+}
+
+/// A folder of a class, by its place among the sample's kinds: those of native copies come first, so
+/// that others take no place from a canary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct FolderKind {
+    other_way: bool,
+    number: u64,
+}
+
+impl FolderKind {
+    const FIRST: Self = Self { other_way: false, number: 0 };
+
+    fn name(self) -> String {
+        format!("{}{:016x}", if self.other_way { 3 } else { 2 }, self.number)
+    }
+
+    /// The kind of this name, if it is a folder's.
+    fn read(name: &str) -> Option<Self> {
+        let (way, number) = name.split_at_checked(1)?;
+        let other_way = matches!(way, "3");
+        let number = u64::from_str_radix(number, 16).ok()?;
+        matches!(way, "2" | "3").then_some(Self { other_way, number })
+    }
 }
 
 /// Classes, and folders, that are counted side by side before their counts are put away.
@@ -247,14 +273,12 @@ impl Counter {
             Route::Manifest(way) => {
                 self.tally.ways.entry(way).or_default().add(object.size);
                 self.tally.largest.offer(object);
-                let class = self.class_of(object);
+                let class = self.class_of(object, way);
                 self.classes[class].count.add(object.size);
                 self.classes[class].unknown_size += u64::from(object.size.is_none());
                 let folder = self.folder_of(object);
                 self.folders[folder].1.add(object.size);
-                if way == Way::Copy {
-                    self.sample(class, folder, object);
-                }
+                self.sample(class, folder, object);
             }
         }
     }
@@ -262,23 +286,25 @@ impl Counter {
     /// Offers an object to the sample, of its class and of its folder in that class.
     fn sample(&mut self, class: usize, folder: usize, object: &Listed<'_>) {
         let (class, sample) = (&mut self.classes[class], &mut self.tally.sample);
-        let rank = Rank::of(object);
+        let other_way = class.way != Way::Copy;
+        let rank = Rank::of(object, class.way);
         if rank < class.worst {
             class.worst = sample.offer(&class.sampled_as, rank, object);
         }
         if class.kind.is_none_or(|kind| kind.folder != folder) {
             let number = XxHash3_64::oneshot_with_seed(class.hash, self.folders[folder].0.as_bytes());
+            let of = FolderKind { other_way, number };
             let worst = match self.last_kind {
-                Some(last) if number > last => Rank::FIRST,
-                _ => self.worst.get(&number).copied().unwrap_or(Rank::LAST),
+                Some(last) if of > last => Rank::FIRST,
+                _ => self.worst.get(&of).copied().unwrap_or(Rank::LAST),
             };
-            class.kind = Some(Kind { folder, number, worst });
+            class.kind = Some(Kind { folder, of, worst });
         }
         if let Some(kind) = &mut class.kind
             && rank < kind.worst
         {
-            kind.worst = sample.offer(&[format!("2{:016x}", kind.number)], rank, object);
-            self.worst.insert(kind.number, kind.worst);
+            kind.worst = sample.offer(&[kind.of.name()], rank, object);
+            self.worst.insert(kind.of, kind.worst);
             self.last_kind = sample.last_folder();
             if self.worst.len() > AT_ONCE {
                 self.worst.clear();
@@ -302,12 +328,16 @@ impl Counter {
         &mut self.tally
     }
 
-    fn class_of(&mut self, object: &Listed<'_>) -> usize {
+    fn class_of(&mut self, object: &Listed<'_>, way: Way) -> usize {
         let bucket = object.bucket;
         let class = object.storage_class.unwrap_or(UNKNOWN);
         let encryption = object.encryption.unwrap_or(UNKNOWN);
-        let is =
-            |other: &Class| other.class == class && other.encryption == encryption && other.bucket == bucket;
+        let is = |other: &Class| {
+            other.way == way
+                && other.class == class
+                && other.encryption == encryption
+                && other.bucket == bucket
+        };
         if !self.classes.get(self.last_class).is_some_and(is) {
             self.last_class = match self.classes.iter().position(is) {
                 Some(at) => at,
@@ -315,7 +345,7 @@ impl Counter {
                     if self.classes.len() == AT_ONCE {
                         self.put_away();
                     }
-                    self.classes.push(Class::new(bucket, class, encryption));
+                    self.classes.push(Class::new(way, bucket, class, encryption));
                     self.classes.len() - 1
                 }
             };
@@ -371,9 +401,13 @@ impl Counter {
 }
 
 impl Class {
-    fn new(bucket: &str, class: &str, encryption: &str) -> Self {
-        let of_class = fingerprint(&[bucket, class, encryption]);
+    fn new(way: Way, bucket: &str, class: &str, encryption: &str) -> Self {
+        let of_class = match way {
+            Way::Copy => fingerprint(&[bucket, class, encryption]),
+            _ => fingerprint(&[bucket, class, encryption, way.as_str()]),
+        };
         Self {
+            way,
             bucket: bucket.to_owned(),
             class: class.to_owned(),
             encryption: encryption.to_owned(),
@@ -482,8 +516,8 @@ fn first_folder(key: &str) -> &str {
     key.find('/').map_or("", |slash| &key[..=slash])
 }
 
-/// A sample that covers every kind of object seen: for each bucket, for each storage class and
-/// encryption in it, and for each of them in each first folder, the [`Sample::PER_KIND`] objects whose
+/// A sample that covers every kind of object seen: for each bucket, for each storage class, encryption
+/// and way in it, and for each of them in each first folder, the [`Sample::PER_KIND`] objects whose
 /// keys have the smallest hashes, for at most [`Sample::KINDS`] kinds. Which objects these are depends
 /// on the set of objects alone, not on their order or on who counted them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -505,6 +539,15 @@ impl BucketObject {
     fn of(row: &Listed<'_>) -> Option<Self> {
         Some(Self { bucket: row.bucket.parse().ok()?, object: row.to_object()? })
     }
+
+    /// The way it goes; none if it can't be copied.
+    #[must_use]
+    pub fn way(&self, destination: &Destination) -> Option<Way> {
+        match route(&self.object.listed(self.bucket.as_str()), destination) {
+            Route::Manifest(way) => Some(way),
+            Route::Skip(_) | Route::Unselected(_) => None,
+        }
+    }
 }
 
 impl Sample {
@@ -514,10 +557,10 @@ impl Sample {
     pub const KINDS: usize = 60;
 
     /// The last kind's number, if there is no place for a folder's kind behind it.
-    fn last_folder(&self) -> Option<u64> {
+    fn last_folder(&self) -> Option<FolderKind> {
         let (last, _) = self.0.last_key_value().filter(|_| self.0.len() >= Self::KINDS)?;
         // Where buckets and classes take every place, no folder comes before the first number.
-        last.strip_prefix('2').map_or(Some(0), |kind| u64::from_str_radix(kind, 16).ok())
+        Some(FolderKind::read(last).unwrap_or(FolderKind::FIRST))
     }
 
     /// Offers an object to kinds; what ranks no better than the answer need not be offered again.
@@ -558,20 +601,20 @@ impl Sample {
         }
     }
 
-    /// At most `most` of the sampled objects: one of each kind, then the second of each.
+    /// At most `most` of the sampled objects that are `fit`: one of each kind, then the second of each.
     #[must_use]
-    pub fn spread(&self, most: usize) -> Vec<&BucketObject> {
+    pub fn spread(&self, most: usize, fit: impl Fn(&BucketObject) -> bool) -> Vec<&BucketObject> {
         let round = |at| self.0.values().filter_map(move |objects| objects.iter().nth(at));
         let mut seen = BTreeSet::new();
         let mut once = |rank, sampled: &'_ BucketObject| seen.insert((rank, sampled.bucket.clone()));
         let objects = (0..Self::PER_KIND).flat_map(round).filter(|(rank, sampled)| once(*rank, sampled));
-        objects.map(|(_, sampled)| sampled).take(most).collect()
+        objects.map(|(_, sampled)| sampled).filter(|sampled| fit(sampled)).take(most).collect()
     }
 
     /// The sampled objects.
     #[must_use]
     pub fn objects(&self) -> Vec<&BucketObject> {
-        self.spread(usize::MAX)
+        self.spread(usize::MAX, |_| true)
     }
 }
 
@@ -579,33 +622,50 @@ impl Sample {
 /// sampled depends on the set of objects alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    /// Reading an empty object proves nothing about its key, so those come last.
-    empty: bool,
+    worth: Worth,
     hash: u64,
 }
 
-impl Rank {
-    const FIRST: Self = Self { empty: false, hash: 0 };
-    const LAST: Self = Self { empty: true, hash: u64::MAX };
+/// What reading an object would prove, the most first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// That a native copy can be made of it.
+    Copy,
+    /// That the function can read it.
+    OtherWay,
+    /// Nothing about its key: it is archived, or empty.
+    Nothing,
+}
 
-    fn of(object: &Listed<'_>) -> Self {
+impl Rank {
+    const FIRST: Self = Self { worth: Worth::Copy, hash: 0 };
+    const LAST: Self = Self { worth: Worth::Nothing, hash: u64::MAX };
+
+    fn of(object: &Listed<'_>, way: Way) -> Self {
         // A list may name two versions of a key, or a key twice.
         let version = object.version.map_or(0, |version| XxHash3_64::oneshot(version.as_bytes()));
         let size = object.size.map_or(u64::MAX, |size| size);
         let seed = version ^ size.rotate_left(32);
-        Self {
-            empty: object.size == Some(0),
-            hash: XxHash3_64::oneshot_with_seed(seed, object.key.as_bytes()),
-        }
+        let worth = match way {
+            _ if object.size == Some(0) || way.is_archived() => Worth::Nothing,
+            Way::Copy => Worth::Copy,
+            _ => Worth::OtherWay,
+        };
+        Self { worth, hash: XxHash3_64::oneshot_with_seed(seed, object.key.as_bytes()) }
     }
 
     fn text(self) -> String {
-        format!("{}{:016x}", u8::from(self.empty), self.hash)
+        format!("{}{:016x}", self.worth as u8, self.hash)
     }
 
     fn read(text: &str) -> Self {
-        let (empty, hash) = text.split_at_checked(1).unwrap_or(("1", ""));
-        Self { empty: empty == "1", hash: u64::from_str_radix(hash, 16).unwrap_or(u64::MAX) }
+        let (worth, hash) = text.split_at_checked(1).unwrap_or(("2", ""));
+        let worth = match worth {
+            "0" => Worth::Copy,
+            "1" => Worth::OtherWay,
+            _ => Worth::Nothing,
+        };
+        Self { worth, hash: u64::from_str_radix(hash, 16).unwrap_or(u64::MAX) }
     }
 }
 
@@ -708,7 +768,7 @@ mod tests {
         let folders = |most| -> Vec<&str> {
             let mut folders: Vec<_> = tally
                 .sample
-                .spread(most)
+                .spread(most, |_| true)
                 .into_iter()
                 .map(|sampled| &sampled.object.key.as_str()[..1])
                 .collect();

@@ -6,8 +6,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{
-    ArchiveStatus, ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, EncodingType, Object,
-    ObjectCannedAcl, RequestPayer, ServerSideEncryption,
+    ArchiveStatus, ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, EncodingType,
+    GlacierJobParameters, Object, ObjectCannedAcl, RequestPayer, RestoreRequest, ServerSideEncryption, Tier,
 };
 use brigade::id::BucketName;
 use brigade::key;
@@ -137,6 +137,22 @@ impl ReadObjects for Store {
 }
 
 impl Probe for Store {
+    async fn try_restore(&self, at: &ObjectAt) -> AwsResult<()> {
+        // For the case that S3 does restore something: as little as can be, for as long as must be.
+        let tier = GlacierJobParameters::builder().tier(Tier::Bulk).build();
+        let tier = tier.map_err(|error| AwsError::Refused(error.to_string()))?;
+        self.client(&at.bucket)
+            .restore_object()
+            .bucket(at.bucket.as_str())
+            .key(at.key.as_str())
+            .set_version_id(version(at))
+            .restore_request(RestoreRequest::builder().days(1).glacier_job_parameters(tier).build())
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| kind(&doing("RestoreObject", at), &error))
+    }
+
     async fn try_list_as_payer(&self, bucket: &BucketName) -> AwsResult<()> {
         let list = self.client(bucket).list_objects_v2().bucket(bucket.as_str()).max_keys(1);
         let listed = list.request_payer(RequestPayer::Requester).send().await;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use brigade::id::{BucketName, KmsKeyArn, Region, RoleArn};
 use brigade::ports::{
-    AwsError, AwsResult, BucketSettings, Encryption, InspectAccount, KeyFacts, Probe, Simulated, WriteProbe,
+    AwsError, AwsResult, BucketSettings, Encryption, InspectAccount, KeyFacts, ObjectAt, Probe, Simulated,
+    WriteProbe,
 };
 use serde_json::json;
 
@@ -19,6 +20,7 @@ pub(super) struct Setup {
     distrusted: bool,
     simulated: BTreeMap<(RoleArn, String), Simulated>,
     pub(super) paying: BTreeSet<BucketName>,
+    restored_by_probes: Vec<String>,
 }
 
 impl World {
@@ -48,6 +50,12 @@ impl World {
         self.state().setup.simulated.insert((role.clone(), action.to_owned()), answer);
     }
 
+    /// The keys of archived objects that a probe asked the restore of.
+    #[must_use]
+    pub fn restored_by_probes(&self) -> Vec<String> {
+        self.state().setup.restored_by_probes.clone()
+    }
+
     /// Makes the requesters of a bucket pay.
     pub fn make_requesters_pay(&self, bucket: &BucketName) {
         self.state().setup.paying.insert(bucket.clone());
@@ -71,6 +79,18 @@ impl Probe for View {
             Encryption::Kms(key) => Some(key.clone()),
         };
         key.map_or(Ok(()), |key| state.allow_key(self.who, "kms:GenerateDataKey", &key))
+    }
+
+    async fn try_restore(&self, at: &ObjectAt) -> AwsResult<()> {
+        let mut state = self.world.state();
+        let archived = state.find(self.who, "s3:RestoreObject", at)?.archived;
+        if archived {
+            state.setup.restored_by_probes.push(at.key.to_string());
+            return Ok(());
+        }
+        Err(AwsError::Forbidden(
+            "InvalidObjectState: Restore is not allowed for the object's current storage class".to_owned(),
+        ))
     }
 
     async fn try_list_as_payer(&self, bucket: &BucketName) -> AwsResult<()> {

@@ -1,6 +1,7 @@
 //! The API calls of a transfer and what each must be allowed, written down from AWS's pages and not
 //! from the policy model; and calls that nobody may make.
 
+use brigade::request::Verify;
 use serde_json::{Map, Value, json};
 
 use super::features::*;
@@ -127,7 +128,7 @@ impl Features {
         calls.extend(self.reading_lists());
         calls.extend(self.writing());
         calls.extend(self.assuming());
-        calls.extend(creating());
+        calls.extend(self.creating());
         calls.extend(self.delivering());
         calls
     }
@@ -143,7 +144,7 @@ impl Features {
             // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html).
             by("s3:GetObject", self.object()),
         ];
-        if self.versions {
+        if self.versions || self.checksums() {
             calls.push(of_version("s3:GetObjectVersion"));
         }
         if self.reads_tags {
@@ -154,7 +155,9 @@ impl Features {
             // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html).
             calls.push(of_version("s3:GetObjectVersionTagging"));
         }
-        if self.restore {
+        // A job that computes checksums takes it too, archived or not
+        // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-compute-checksums.html).
+        if self.restore || self.checksums() {
             calls.push(by("s3:RestoreObject", self.object()));
         }
         for key in self.source_keys() {
@@ -213,6 +216,12 @@ impl Features {
                 by("s3:ListBucketMultipartUploads", ARCHIVE.to_owned()),
             ]);
         }
+        if self.verify != Verify::None {
+            calls.extend([by("s3:GetObject", self.copy()), by("s3:ListBucket", ARCHIVE.to_owned())]);
+        }
+        if self.checksums() {
+            calls.extend(["s3:GetObjectVersion", "s3:RestoreObject"].map(|action| by(action, self.copy())));
+        }
         // CreateMultipartUpload and UploadPartCopy want both
         // (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html).
         if let Some(key) = self.target_key_arn() {
@@ -239,20 +248,35 @@ impl Features {
     }
 }
 
-/// CreateJob and what goes with it. `iam:PassedToService` is not told there.
-fn creating() -> Vec<Call> {
-    let by = |action, resource: String| Call::new(Caller::Creator, action, resource);
-    let noted = format!("{WORK}/transfers/t/jobs.json");
-    vec![
-        by("s3:CreateJob", "*".to_owned()).with("s3:RequestJobOperation", "S3PutObjectCopy"),
-        by("iam:PassRole", BATCH_ROLE.to_owned()),
-        by("s3:DescribeJob", job(OUR_REGION, OURS)),
-        by("s3:UpdateJobStatus", job(OUR_REGION, OURS)),
-        by("s3:ListBucket", WORK.to_owned()),
-        by("s3:GetObject", format!("{WORK}/transfers/t/manifests/copy/manifest.json")),
-        by("s3:GetObject", noted.clone()),
-        by("s3:PutObject", noted),
-    ]
+impl Features {
+    /// CreateJob and what goes with it. `iam:PassedToService` is not told there. A restore and what computes
+    /// checksums are jobs in the Region of the objects.
+    fn creating(self) -> Vec<Call> {
+        let by = |action, resource: String| Call::new(Caller::Creator, action, resource);
+        let noted = format!("{WORK}/transfers/t/jobs.json");
+        let mut calls = vec![
+            by("s3:CreateJob", "*".to_owned()).with("s3:RequestJobOperation", "S3PutObjectCopy"),
+            by("iam:PassRole", BATCH_ROLE.to_owned()),
+            by("s3:DescribeJob", job(OUR_REGION, OURS)),
+            by("s3:UpdateJobStatus", job(OUR_REGION, OURS)),
+            by("s3:ListBucket", WORK.to_owned()),
+            by("s3:GetObject", format!("{WORK}/transfers/t/manifests/copy/manifest.json")),
+            by("s3:GetObject", noted.clone()),
+            by("s3:PutObject", noted),
+        ];
+        if self.jobs_at_the_source() {
+            let job = job(self.source_region(), OURS);
+            calls.push(
+                by("s3:CreateJob", "*".to_owned()).with("s3:RequestJobOperation", "S3InitiateRestoreObject"),
+            );
+            calls.extend(["s3:DescribeJob", "s3:UpdateJobStatus"].map(|action| by(action, job.clone())));
+        }
+        calls
+    }
+
+    fn jobs_at_the_source(self) -> bool {
+        self.restore || self.checksums()
+    }
 }
 
 fn job(region: &str, account: &str) -> String {
@@ -339,10 +363,10 @@ impl Features {
         }
         let object = self.object();
         let unasked = [
-            (!self.versions, "s3:GetObjectVersion"),
+            (!(self.versions || self.checksums()), "s3:GetObjectVersion"),
             (!self.reads_tags, "s3:GetObjectTagging"),
             (!(self.reads_tags && self.versions), "s3:GetObjectVersionTagging"),
-            (!self.restore, "s3:RestoreObject"),
+            (!(self.restore || self.checksums()), "s3:RestoreObject"),
         ];
         calls.extend(unasked.into_iter().filter(|(not, _)| *not).map(|(_, action)| by(action, &object)));
         // A list in the source bucket lies anywhere in it.
@@ -404,17 +428,21 @@ impl Features {
             (!self.acl, "s3:PutObjectAcl"),
             (!self.multipart, "s3:AbortMultipartUpload"),
             (!self.multipart, "s3:ListMultipartUploadParts"),
-            (!self.multipart, "s3:GetObject"),
+            (!(self.multipart || self.verify != Verify::None), "s3:GetObject"),
+            (!self.checksums(), "s3:GetObjectVersion"),
+            (!self.checksums(), "s3:RestoreObject"),
         ];
         beyond.extend(unasked.iter().filter(|(not, _)| *not).map(|(_, action)| by(action, self.copy())));
-        if !self.multipart {
+        if !self.multipart && self.verify == Verify::None {
             beyond.push(by("s3:ListBucket", ARCHIVE.to_owned()));
+        }
+        if !self.multipart {
             beyond.push(by("s3:ListBucketMultipartUploads", ARCHIVE.to_owned()));
         }
         let by = |action, resource: String| Call::new(Caller::Creator, action, resource);
         beyond.extend([
             by("iam:PassRole", CREATOR.to_owned()),
-            by("s3:DescribeJob", job(ANOTHER_REGION, OURS)),
+            by("s3:DescribeJob", job("ap-southeast-2", OURS)),
             by("s3:UpdateJobStatus", job(OUR_REGION, NOBODY)),
             by("s3:UpdateJobPriority", job(OUR_REGION, OURS)),
             by("s3:GetObject", self.object()),
@@ -423,6 +451,9 @@ impl Features {
             by("s3:PutObject", format!("{WORK}/transfers/t/plan.json")),
             by("s3:DeleteObject", format!("{WORK}/transfers/t/jobs.json")),
         ]);
+        if !(self.elsewhere && self.jobs_at_the_source()) {
+            beyond.push(by("s3:DescribeJob", job(ANOTHER_REGION, OURS)));
+        }
         calls.extend(beyond.into_iter().map(|call| (Side::Caller, call)));
         calls
     }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use brigade::id::KmsKeyArn;
 use brigade::policy::role::TargetAccess;
 use brigade::policy::source::{ListAccess, SourceAccess};
+use brigade::request::Verify;
 use tests::scene::id;
 
 pub(super) const SOURCE: &str = "111111111111";
@@ -81,6 +82,8 @@ pub(super) struct Features {
     pub(super) versions: bool,
     pub(super) reads_tags: bool,
     pub(super) restore: bool,
+    /// How the copies are compared with the originals: of both sides, and so one for both.
+    pub(super) verify: Verify,
     pub(super) lists: Lists,
     pub(super) expires: bool,
     pub(super) folder: bool,
@@ -103,12 +106,14 @@ const LIST_KINDS: [Lists; 7] = [
 ];
 const TARGET_KEYS: [TargetKey; 4] =
     [TargetKey::None, TargetKey::Ours, TargetKey::OursAlone, TargetKey::Foreign];
+const VERIFIED: [Verify; 3] = [Verify::None, Verify::Size, Verify::Checksum];
 const SOURCES: usize = 3 * 3 * 7 * 8;
 const TARGETS: usize = 4 * 32;
 
 /// Every combination of what is asked of the source, and every combination of what is asked of the
-/// destination. Not all with all, which would be a quarter of a million: the two sides share no
-/// statement, only the batch role's policy, and the Region and the end are in every statement alike.
+/// destination. Not all with all, which would be three quarters of a million: the two sides share no
+/// statement, only the batch role's policy; the Region and the end are in every statement alike, and
+/// verification is on both sides.
 /// So what is asked of one side meets each thing that is asked of the other, and each of these two;
 /// `every_two_meet` sees to that.
 pub(super) fn combinations() -> Vec<Features> {
@@ -146,6 +151,7 @@ impl Features {
             report_bucket: bit(&mut target),
             elsewhere: bit(&mut either),
             expires: bit(&mut either),
+            verify: VERIFIED[digit(&mut either, 3)],
         }
     }
 
@@ -171,8 +177,16 @@ impl Features {
         ]
     }
 
-    fn either_side(self) -> [(&'static str, usize); 2] {
-        [("elsewhere", self.elsewhere.into()), ("expires", self.expires.into())]
+    fn either_side(self) -> [(&'static str, usize); 3] {
+        [
+            ("elsewhere", self.elsewhere.into()),
+            ("expires", self.expires.into()),
+            ("verify", self.verify as usize),
+        ]
+    }
+
+    pub(super) fn checksums(self) -> bool {
+        self.verify == Verify::Checksum
     }
 
     pub(super) fn source_region(self) -> &'static str {
@@ -249,6 +263,7 @@ impl Features {
             versions: self.versions,
             tags: self.reads_tags,
             restore: self.restore,
+            checksums: self.checksums(),
             lists: self.list_bucket().map(|bucket| ListAccess {
                 bucket: id(&name(bucket)),
                 key: self.list_key().map(|key| id(&key)),
@@ -269,6 +284,7 @@ impl Features {
             acl: self.acl,
             multipart: self.multipart,
             function: None,
+            verify: self.verify,
             work_bucket: id("workbucket"),
             report_bucket: id(if self.report_bucket { "reports" } else { "workbucket" }),
         }
@@ -293,5 +309,5 @@ fn every_two_meet() {
     let (of_source, of_target) = (3 + 3 + 7 + 3 * 2, 4 + 5 * 2);
     assert_eq!((sources.len(), targets.len()), (SOURCES, TARGETS));
     assert_eq!(pairs.len(), of_source * of_target);
-    assert_eq!(with_either.len(), (of_source + of_target) * 4);
+    assert_eq!(with_either.len(), (of_source + of_target) * (2 + 2 + 3));
 }

@@ -104,10 +104,9 @@ fn document(place: &str, ours: &[Statement]) -> Option<String> {
 impl Policies {
     pub(super) fn of(features: Features) -> Self {
         let (source, target) = (features.source_access(), features.target_access());
-        let role = id(BATCH_ROLE);
         let mut ours = BTreeMap::from([
             (Holder::Role(Caller::BatchRole), target.batch_role(&source)),
-            (Holder::Role(Caller::Creator), target.creator(&role)),
+            (Holder::Role(Caller::Creator), target.creator(&source)),
             (Holder::Resource(BATCH_ROLE.to_owned()), trust(&FUNCTIONS.map(id))),
         ]);
         let mut grants = source.grants();

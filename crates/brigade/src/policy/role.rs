@@ -7,6 +7,7 @@ use serde_json::json;
 use super::source::{ListAccess, SourceAccess};
 use super::{Grant, Place, Statement, policy_literal, sid};
 use crate::id::{AccountId, BucketName, KmsKeyArn, Region, RoleArn};
+use crate::request::Verify;
 use crate::transfer::Transfer;
 
 /// The principal that S3 Batch Operations assumes roles as
@@ -34,6 +35,8 @@ pub struct TargetAccess {
     pub multipart: bool,
     /// The function that jobs invoke for large and renamed objects, any version of it, by ARN.
     pub function: Option<String>,
+    /// How the copies are compared with the originals.
+    pub verify: Verify,
     /// The bucket that holds manifests, and inventories delivered to the destination account.
     pub work_bucket: BucketName,
     /// The bucket of completion reports.
@@ -41,9 +44,10 @@ pub struct TargetAccess {
 }
 
 impl TargetAccess {
-    /// What one transfer takes of the destination account.
+    /// What one transfer takes of the destination account, `by_function` if a function copies some of its
+    /// objects.
     #[must_use]
-    pub fn of(transfer: &Transfer) -> Self {
+    pub fn of(transfer: &Transfer, by_function: bool) -> Self {
         let destination = &transfer.destination;
         Self {
             account: destination.account.clone(),
@@ -53,8 +57,9 @@ impl TargetAccess {
             kms_key: destination.kms_key.clone(),
             tags: destination.writes_tags(),
             acl: destination.acl.is_some(),
-            multipart: false,
-            function: None,
+            multipart: by_function,
+            function: by_function.then(|| copy_object(transfer)).flatten(),
+            verify: transfer.verify,
             work_bucket: transfer.work_bucket.clone(),
             report_bucket: transfer.report_bucket.clone(),
         }
@@ -129,10 +134,17 @@ impl TargetAccess {
         ];
         if self.multipart {
             let bucket = ["s3:ListBucket", "s3:ListBucketMultipartUploads"];
-            statements.extend([
-                Statement::allow("FindUploads", &bucket, [self.bucket.arn()]),
-                Statement::allow("LookAtCopies", &["s3:GetObject"], [self.copies()]),
-            ]);
+            statements.push(Statement::allow("FindUploads", &bucket, [self.bucket.arn()]));
+        } else if self.verify != Verify::None {
+            statements.push(Statement::allow("FindUploads", &["s3:ListBucket"], [self.bucket.arn()]));
+        }
+        let looking: &[&str] = match self.verify {
+            Verify::None if !self.multipart => &[],
+            Verify::None | Verify::Size => &["s3:GetObject"],
+            Verify::Checksum => &["s3:GetObject", "s3:GetObjectVersion", "s3:RestoreObject"],
+        };
+        if !looking.is_empty() {
+            statements.push(Statement::allow("LookAtCopies", looking, [self.copies()]));
         }
         let of_ours = |statement: Statement| {
             statement.when("StringEquals", "aws:ResourceAccount", self.account.as_str())
@@ -190,19 +202,45 @@ impl TargetAccess {
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/specify-batchjob-manifest-xaccount-csv.html>).
     /// `iam:PassedToService` is not known there, so the role's ARN alone narrows `PassRole`.
     #[must_use]
-    pub fn creator(&self, batch_role: &RoleArn) -> Vec<Statement> {
-        let jobs = format!("arn:aws:s3:{}:{}:job/*", self.region, self.account);
+    pub fn creator(&self, source: &SourceAccess) -> Vec<Statement> {
         let work = self.work_bucket.arn();
         vec![
             Statement::allow("CreateJobs", &["s3:CreateJob"], ["*".to_owned()]),
-            Statement::allow("PassTheBatchRole", &["iam:PassRole"], [batch_role.to_string()]),
-            Statement::allow("SteerJobs", &["s3:DescribeJob", "s3:UpdateJobStatus"], [jobs]),
+            Statement::allow("PassTheBatchRole", &["iam:PassRole"], [source.role.to_string()]),
+            Statement::allow("SteerJobs", &["s3:DescribeJob", "s3:UpdateJobStatus"], self.jobs(source)),
             Statement::allow("TellMissingFromForbidden", &["s3:ListBucket"], [work.clone()]),
             Statement::allow("ReadManifest", &["s3:GetObject"], [format!("{work}/transfers/*/manifests/*")]),
             Statement::allow(
                 "NoteJobs",
                 &["s3:GetObject", "s3:PutObject"],
                 [format!("{work}/transfers/*/jobs.json")],
+            ),
+        ]
+    }
+
+    /// The jobs, as a policy's resource. Those that copy are created in the destination's Region; those
+    /// that restore objects, or compute their checksums, in the Region of the objects
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-create-job.html>).
+    #[must_use]
+    pub fn jobs(&self, source: &SourceAccess) -> Vec<String> {
+        let there = (source.restores() && source.region != self.region).then_some(&source.region);
+        let regions = [&self.region].into_iter().chain(there);
+        regions.map(|region| format!("arn:aws:s3:{region}:{}:job/*", self.account)).collect()
+    }
+
+    /// The policy of the role that the function has which jobs invoke: it copies as the batch role, and
+    /// notes how far it is in the work bucket.
+    #[must_use]
+    pub fn copier(&self, batch_role: &RoleArn) -> Vec<Statement> {
+        let work = self.work_bucket.arn();
+        let list = Statement::allow("ListNotes", &["s3:ListBucket"], [work.clone()]);
+        vec![
+            Statement::allow("ActAsTheBatchRole", &["sts:AssumeRole"], [batch_role.to_string()]),
+            list.when("StringLike", "s3:prefix", "transfers/*/uploads/*"),
+            Statement::allow(
+                "NoteUploads",
+                &["s3:GetObject", "s3:PutObject"],
+                [format!("{work}/transfers/*/uploads/*")],
             ),
         ]
     }
@@ -214,6 +252,20 @@ impl TargetAccess {
             prefix => format!("{bucket}/{}/*", policy_literal(prefix)),
         }
     }
+}
+
+/// The role of the function that jobs invoke. The template names it, and the function, after the stack,
+/// as it names the batch role; none if the batch role has another name than the template gives it.
+#[must_use]
+pub fn copier_role(batch_role: &RoleArn) -> Option<RoleArn> {
+    format!("{}-copy-object", batch_role.as_str().strip_suffix("-batch")?).parse().ok()
+}
+
+/// Every version of that function.
+fn copy_object(transfer: &Transfer) -> Option<String> {
+    let role = copier_role(&transfer.batch_role)?;
+    let (account, region) = (&transfer.destination.account, &transfer.destination.region);
+    Some(format!("arn:aws:lambda:{region}:{account}:function:{}:*", role.name()))
 }
 
 /// What encrypting takes: a data key for each copy, and reading the parts of an upload again

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Grant, Place, Statement, policy_literal, sid};
 use crate::id::{AccountId, BucketName, KmsKeyArn, Region, RoleArn};
-use crate::request::ObjectSource;
+use crate::request::{ObjectSource, Verify};
 use crate::transfer::Transfer;
 
 /// What a transfer takes of the source account. [`SourceAccess::arguments`] are what the same need
@@ -33,6 +33,9 @@ pub struct SourceAccess {
     pub tags: bool,
     /// Whether archived objects are restored.
     pub restore: bool,
+    /// Whether checksums of the objects are computed, of archived ones too
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-compute-checksums.html>).
+    pub checksums: bool,
     /// A bucket of theirs that holds the list of objects.
     pub lists: Option<ListAccess>,
     /// When the statements end.
@@ -72,7 +75,8 @@ impl SourceAccess {
             keys: keys.to_vec(),
             versions: transfer.versions,
             tags: transfer.destination.copies_tags(),
-            restore: false,
+            restore: transfer.restore.is_some(),
+            checksums: transfer.verify == Verify::Checksum,
             lists: lists.map(|bucket| ListAccess { bucket: bucket.clone(), key: None, delivered: false }),
             expires: transfer.permissions.expires,
         }
@@ -101,7 +105,7 @@ impl SourceAccess {
     /// What is done with the objects of the source.
     pub(super) fn object_actions(&self) -> Vec<&'static str> {
         let mut actions = vec!["s3:GetObject"];
-        if self.versions {
+        if self.versions || self.checksums {
             actions.push("s3:GetObjectVersion");
         }
         if self.tags {
@@ -110,10 +114,17 @@ impl SourceAccess {
         if self.tags && self.versions {
             actions.push("s3:GetObjectVersionTagging");
         }
-        if self.restore {
+        if self.restores() {
             actions.push("s3:RestoreObject");
         }
         actions
+    }
+
+    /// Whether `s3:RestoreObject` is needed: a restore takes it, and so does a job that computes
+    /// checksums.
+    #[must_use]
+    pub fn restores(&self) -> bool {
+        self.restore || self.checksums
     }
 
     /// The objects of a source bucket, as a policy's resource.
@@ -192,6 +203,7 @@ impl SourceAccess {
             ("--versions", self.versions),
             ("--no-tags", !self.tags),
             ("--restore", self.restore),
+            ("--checksums", self.checksums),
             ("--inventory", delivered),
         ];
         arguments.extend(flags.into_iter().filter(|(_, set)| *set).map(|(flag, _)| flag.to_owned()));

@@ -209,7 +209,8 @@ async fn write_canary(
     let layout = Layout::of(&transfer.name);
     let most = Canary::most(transfer.canary, tally.way(Way::Copy).objects);
     let mut buckets: BTreeMap<&BucketName, Vec<&SourceObject>> = BTreeMap::new();
-    for BucketObject { bucket, object } in tally.sample.spread(most) {
+    let native = |sampled: &BucketObject| sampled.way(&transfer.destination) == Some(Way::Copy);
+    for BucketObject { bucket, object } in tally.sample.spread(most, native) {
         buckets.entry(bucket).or_default().push(object);
     }
     let mut manifests = Vec::new();

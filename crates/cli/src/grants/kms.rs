@@ -199,6 +199,7 @@ mod tests {
             versions: false,
             tags: true,
             restore: false,
+            checksums: false,
             lists: Some(ListAccess {
                 bucket: "lists".parse().expect("a bucket"),
                 key: Some(key.clone()),

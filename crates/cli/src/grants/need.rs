@@ -47,6 +47,9 @@ pub struct Need {
     /// Archived objects are restored.
     #[arg(long)]
     pub restore: bool,
+    /// Checksums of the objects are computed.
+    #[arg(long)]
+    pub checksums: bool,
     /// A bucket of the source account that holds inventories or CSV manifests.
     #[arg(long, value_name = "BUCKET")]
     pub lists: Option<BucketName>,
@@ -109,6 +112,7 @@ impl From<&Need> for SourceAccess {
             versions: need.versions,
             tags: !need.no_tags,
             restore: need.restore,
+            checksums: need.checksums,
             lists: need.lists.as_ref().map(list),
             expires: need.expires,
         }
@@ -194,14 +198,14 @@ mod tests {
         let rest = (
             prefix(),
             prop::collection::vec(key(), 0..3),
-            any::<[bool; 3]>(),
+            any::<[bool; 4]>(),
             prop::option::of(list()),
             prop::option::of(expires),
         );
         (names, rest).prop_map(
             |(
                 (role, account, buckets, region),
-                (prefix, keys, [versions, tags, restore], lists, expires),
+                (prefix, keys, [versions, tags, restore, checksums], lists, expires),
             )| {
                 SourceAccess {
                     role,
@@ -213,6 +217,7 @@ mod tests {
                     versions,
                     tags,
                     restore,
+                    checksums,
                     lists,
                     expires,
                 }

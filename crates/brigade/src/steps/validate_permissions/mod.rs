@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::finding::Findings;
-use crate::id::{BucketName, KmsKeyArn};
+use crate::id::{BucketName, KmsKeyArn, ObjectKey, VersionId};
 use crate::layout::Layout;
 use crate::plan::{Plan, PlanSummary};
 use crate::policy::role::TargetAccess;
@@ -27,6 +27,7 @@ use crate::ports::{
     WriteObjects,
 };
 use crate::request::ObjectSource;
+use crate::route::Way;
 use crate::steps::check_inventory::ListObject;
 use crate::steps::read_json;
 use crate::transfer::Transfer;
@@ -55,6 +56,29 @@ pub struct Input {
     /// What the last look found, so that the same news is told once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<String>,
+    /// Objects that a job was refused, which are tried beside the plan's sample: 20 at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub refused: Vec<RefusedObject>,
+}
+
+/// An object that a job was refused.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RefusedObject {
+    /// Its bucket.
+    pub bucket: BucketName,
+    /// Its key, decoded.
+    pub key: ObjectKey,
+    /// The version that was meant, where the job named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<VersionId>,
+}
+
+impl RefusedObject {
+    fn at(&self) -> ObjectAt {
+        ObjectAt { bucket: self.bucket.clone(), key: self.key.clone(), version: self.version.clone() }
+    }
 }
 
 /// What a look found.
@@ -123,15 +147,16 @@ pub async fn run(
     account: &impl InspectAccount,
     notices: &impl Notices,
 ) -> Result<Output, Error> {
-    let Input { transfer, plan, forbidden, since, told } = &input;
+    let Input { transfer, plan, forbidden, since, told, refused } = &input;
     let plan: Option<Plan> = match plan {
         Some(plan) => Some(read_json(&ObjectAt::new(&transfer.work_bucket, plan.key.clone()), work).await?),
         None => None,
     };
-    let asking = asking_once(transfer, plan.is_some());
+    let asking = asking_once(transfer, plan.as_ref());
+    let by_function = plan.iter().flat_map(ways).any(Way::by_function);
     let look = Look {
         source: SourceAccess::of(&asking, source_keys),
-        target: TargetAccess::of(transfer),
+        target: TargetAccess::of(transfer, by_function),
         transfer,
         role,
         account,
@@ -140,7 +165,7 @@ pub async fn run(
         settings: BTreeMap::new(),
         simulated: BTreeMap::new(),
     };
-    let findings = look.around(plan.as_ref(), forbidden.as_ref()).await?;
+    let findings = look.around(plan.as_ref(), forbidden.as_ref(), refused).await?;
 
     let at = ObjectAt::new(&transfer.work_bucket, Layout::of(&transfer.name).findings());
     let bytes = serde_json::to_vec_pretty(&findings).unwrap_or_default();
@@ -190,7 +215,7 @@ struct Look<'a, R, A> {
     elsewhere: Vec<BucketName>,
     /// The settings of our buckets that were read.
     settings: BTreeMap<BucketName, BucketSettings>,
-    /// What IAM's simulator said of the batch role, by action and bucket or key.
+    /// What IAM's simulator said of refusals of the batch role, by action and bucket or key.
     simulated: BTreeMap<(&'static str, String), Option<Simulated>>,
 }
 
@@ -199,28 +224,43 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         mut self,
         plan: Option<&Plan>,
         forbidden: Option<&ListObject>,
+        refused: &[RefusedObject],
     ) -> Result<Findings, Error> {
         self.look_at_regions().await?;
         self.look_at_list(forbidden).await?;
         if let Some(plan) = plan {
-            self.look_at_objects(plan).await?;
+            self.look_at_objects(plan, refused).await?;
             self.look_at_manifest(plan).await?;
         }
         self.look_at_targets().await?;
         self.look_at_destination_key().await?;
         self.look_at_batch_role().await?;
-        self.look_at_creator(plan).await?;
+        if let Some(plan) = plan {
+            self.look_at_parts_and_copies().await?;
+            self.look_at_function().await?;
+            self.look_at_creator(plan).await?;
+        }
         self.findings.add_commands(&self.source);
         Ok(self.findings)
     }
 }
 
-/// The transfer as its statements are derived from it. Before the list was read nobody knows
-/// whether it names versions; what reading them takes is asked for at once, so that an
-/// administrator is bothered once.
-fn asking_once(transfer: &Transfer, planned: bool) -> Transfer {
+/// The transfer as its statements are derived from it. Before the list was read nobody knows whether
+/// it names versions, or archived objects; what those take is asked for at once, so that an
+/// administrator is bothered once. Once it was read, only what it holds counts.
+fn asking_once(transfer: &Transfer, plan: Option<&Plan>) -> Transfer {
     let listed = matches!(transfer.objects, ObjectSource::Listing(_));
-    Transfer { versions: transfer.versions || !(planned || listed), ..transfer.clone() }
+    let archived = plan.is_none_or(|plan| ways(plan).any(Way::is_archived));
+    Transfer {
+        versions: transfer.versions || !(plan.is_some() || listed),
+        restore: transfer.restore.filter(|_| archived),
+        ..transfer.clone()
+    }
+}
+
+/// The ways that a plan has jobs for.
+fn ways(plan: &Plan) -> impl Iterator<Item = Way> + '_ {
+    plan.manifests.iter().map(|manifest| manifest.way).filter(|way| plan.has_jobs(*way))
 }
 
 fn wait(waited: SignedDuration) -> u32 {

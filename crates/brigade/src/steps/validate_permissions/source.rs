@@ -6,14 +6,15 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt, stream};
 
 use super::cause::{Refused, code, denied_key, reason};
-use super::{Error, Look, refusal, refusal_of_bucket};
+use super::{Error, Look, RefusedObject, refusal, refusal_of_bucket};
 use crate::finding::{Finding, FindingKind, Severity};
 use crate::id::{BucketName, KmsKeyArn, Region};
 use crate::plan::Plan;
-use crate::policy::Grant;
-use crate::policy::source::ListAccess;
+use crate::policy::source::{ListAccess, SourceAccess};
+use crate::policy::{Grant, Place};
 use crate::ports::{AwsError, AwsResult, InspectAccount, ObjectAt, ObjectFacts, Probe, ReadObjects};
 use crate::request::ObjectSource;
+use crate::route::{StorageClass, Way};
 use crate::steps::check_inventory::ListObject;
 use crate::tally::BucketObject;
 use crate::transfer::Transfer;
@@ -22,6 +23,13 @@ use crate::transfer::Transfer;
 pub(super) const ANEW: &str = "start the transfer again under another name";
 /// Probes in flight.
 const PROBES_IN_FLIGHT: usize = 8;
+/// Objects that a job was refused and that are tried.
+const MOST_REFUSED: usize = 20;
+/// Objects of a bucket on which a restore is tried, until one tells.
+const RESTORE_CANDIDATES: usize = 4;
+const RESTORE: &str = "s3:RestoreObject";
+/// AWS's code where an object is archived and should not be, or the other way round.
+const WRONG_STATE: &str = "InvalidObjectState";
 
 impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
     /// Are the buckets and keys in the Regions they are looked for?
@@ -177,26 +185,54 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         }
     }
 
-    /// The objects of the plan's sample: read, decrypt, tags.
-    pub(super) async fn look_at_objects(&mut self, plan: &Plan) -> Result<(), Error> {
+    /// The objects of the plan's sample, and those that a job was refused: read, decrypt, tags, restore.
+    pub(super) async fn look_at_objects(
+        &mut self,
+        plan: &Plan,
+        refused: &[RefusedObject],
+    ) -> Result<(), Error> {
+        let versions = self.transfer.versions;
         let sampled = plan.tally.sample.objects().into_iter();
-        let probes: Vec<Seen> =
-            stream::iter(sampled.filter(|sampled| !self.elsewhere.contains(&sampled.bucket)))
-                .map(|sampled| self.probe(sampled))
-                .buffered(PROBES_IN_FLIGHT)
-                .collect()
-                .await;
+        let sampled = sampled.filter_map(|sampled| {
+            let way = sampled.way(&self.transfer.destination).filter(|way| plan.has_jobs(*way))?;
+            let BucketObject { bucket, object } = sampled;
+            let version = object.version.clone().filter(|_| versions);
+            let at = ObjectAt { bucket: bucket.clone(), key: object.key.clone(), version };
+            Some(Sighted { at, encryption: object.encryption.clone(), archived: way.is_archived() })
+        });
+        let refused: Vec<ObjectAt> = refused.iter().take(MOST_REFUSED).map(RefusedObject::at).collect();
+        let unheard_of = |at: &ObjectAt| Sighted { at: at.clone(), encryption: None, archived: false };
+        let sighted: Vec<Sighted> = refused
+            .iter()
+            .map(unheard_of)
+            .chain(sampled.filter(|sampled| !refused.contains(&sampled.at)))
+            .filter(|sighted| !self.elsewhere.contains(&sighted.at.bucket))
+            .collect();
+        let probes: Vec<Seen> = stream::iter(sighted)
+            .map(|sighted| self.probe(sighted))
+            .buffered(PROBES_IN_FLIGHT)
+            .collect()
+            .await;
         let read: BTreeSet<BucketName> =
-            probes.iter().filter(|probe| probe.read.is_ok()).map(|probe| probe.at.bucket.clone()).collect();
+            probes.iter().filter(|probe| probe.may_be_read()).map(|probe| probe.at.bucket.clone()).collect();
         self.look_at_keys(&probes);
-        for seen in probes {
-            self.look_at_read(&seen, read.contains(&seen.at.bucket)).await?;
+        self.look_at_restores(plan, &probes).await?;
+        let still_refused: Vec<&ObjectAt> =
+            probes.iter().filter(|seen| seen.is_refused()).map(|seen| &seen.at).collect();
+        let still_refused = in_words(&refused, &still_refused);
+        for seen in &probes {
+            let known = Known {
+                others_were_read: read.contains(&seen.at.bucket),
+                by_a_job: refused.contains(&seen.at).then_some(still_refused.as_str()),
+            };
+            self.look_at_read(seen, known).await?;
             let Seen { at, tags, .. } = seen;
-            let Some(evidence) = refusal(tags, "read an object's tags")? else { continue };
-            let problem = format!(
-                "the batch role may not read the tags of objects of s3://{}; copies of tagged objects would fail",
-                at.bucket
-            );
+            let Some(evidence) = refusal(tags.clone(), "read an object's tags")? else { continue };
+            let of = match known.by_a_job {
+                Some(refused) => refused.to_owned(),
+                None => format!("objects of s3://{}; copies of tagged objects would fail", at.bucket),
+            };
+            let problem = format!("the batch role may not read the tags of {of}");
             let action =
                 if at.version.is_some() { "s3:GetObjectVersionTagging" } else { "s3:GetObjectTagging" };
             let refused =
@@ -231,8 +267,15 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             let finding = Finding::new(FindingKind::KeyUnnamed, &account, problem, remedy);
             self.findings.add(Finding { evidence, ..finding });
         }
-        for key in self.source.keys.iter().filter(|key| !met.is_empty() && !met.contains(key)) {
-            let problem = format!("no object of the sample is encrypted with {key}");
+        // An archived object tells its key and can't be decrypted with it.
+        let tried: BTreeSet<&KmsKeyArn> =
+            probes.iter().filter(|seen| !seen.in_archive()).filter_map(|seen| seen.key.as_ref()).collect();
+        for key in self.source.keys.iter().filter(|key| !met.is_empty() && !tried.contains(key)) {
+            let problem = if met.contains(key) {
+                format!("only archived objects of the sample are encrypted with {key}")
+            } else {
+                format!("no object of the sample is encrypted with {key}")
+            };
             let remedy = "whether the batch role may use it shows only when the job meets one".to_owned();
             let finding = Finding::new(FindingKind::KeyUnproven, &account, problem, remedy);
             let evidence = format!("{} objects were tried", probes.len());
@@ -240,7 +283,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         }
     }
 
-    async fn look_at_read(&mut self, seen: &Seen, some_were_read: bool) -> Result<(), Error> {
+    async fn look_at_read(&mut self, seen: &Seen, known: Known<'_>) -> Result<(), Error> {
         let Seen { at, encryption, read, key, .. } = seen;
         let evidence = refusal(read.clone(), "read an object")?.filter(|words| a_grant_may_mend(words));
         let Some(evidence) = evidence else { return Ok(()) };
@@ -250,7 +293,12 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
                 self.expect_key(&key);
                 return Ok(());
             }
-            let problem = format!("the batch role may not decrypt with {key}, which {at} is encrypted with");
+            let problem = match known.by_a_job {
+                Some(refused) => {
+                    format!("the batch role may not decrypt with {key}, as it must for {refused}")
+                }
+                None => format!("the batch role may not decrypt with {key}, which {at} is encrypted with"),
+            };
             let grant = self.source.source_key(&key);
             return self.add_key_refusal(&key, problem, evidence, grant).await;
         }
@@ -258,7 +306,9 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let action = if at.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
         let refused = Refused::s3(action, format!("{}/{}", at.bucket.arn(), at.key), account);
         let grant = self.source.source_bucket(&at.bucket);
-        let problem = if some_were_read {
+        let problem = if let Some(refused) = known.by_a_job {
+            format!("the batch role may not read {refused}")
+        } else if known.others_were_read {
             format!(
                 "the batch role may not read {at}, though it may read others; what a third account wrote before ACLs were disabled stays that account's"
             )
@@ -288,19 +338,15 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         self.findings.add(Finding { proven: false, grant: Some(grant), ..finding });
     }
 
-    async fn probe(&self, BucketObject { bucket, object }: &BucketObject) -> Seen {
+    async fn probe(&self, sighted: Sighted) -> Seen {
         let role = self.role;
-        let at = ObjectAt {
-            bucket: bucket.clone(),
-            key: object.key.clone(),
-            version: object.version.clone().filter(|_| self.transfer.versions),
-        };
+        let Sighted { at, encryption, archived } = sighted;
         let mut read = role.try_read(&at).await;
         let refused = matches!(read, Err(AwsError::Forbidden(_) | AwsError::Refused(_)));
         let mut key = None;
         // A list names no keys. A HEAD tells them, and needs none: where it passes and the read does
         // not, the key is what is missing.
-        if refused || object.encryption.as_deref().is_none_or(|encryption| encryption.ends_with("KMS")) {
+        if refused || encryption.as_deref().is_none_or(|encryption| encryption.ends_with("KMS")) {
             match role.head(&at).await {
                 Ok(ObjectFacts { kms_key, .. }) => key = kms_key,
                 // Without its answer the bucket would be blamed.
@@ -309,7 +355,90 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
             }
         }
         let tags = if self.transfer.destination.copies_tags() { role.try_tags(&at).await } else { Ok(()) };
-        Seen { at, encryption: object.encryption.clone(), read, key, tags }
+        Seen { at, encryption, archived, read, key, tags }
+    }
+
+    /// May what is archived be restored? S3 refuses to restore what is not, and says so only to who may
+    /// restore; so that is tried on an object of the same bucket which is not. Without one it stays open:
+    /// a restore costs money, and nobody has approved any yet.
+    async fn look_at_restores(&mut self, plan: &Plan, probes: &[Seen]) -> Result<(), Error> {
+        let SourceAccess { restore, checksums, .. } = self.source;
+        let restored = |way: Way| plan.has_jobs(way) && (checksums || restore && way.is_archived());
+        let manifests = plan.manifests.iter().filter(|manifest| restored(manifest.way));
+        let buckets: BTreeSet<&BucketName> = manifests.map(|manifest| &manifest.source).collect();
+        for bucket in buckets {
+            if self.elsewhere.contains(bucket) {
+                continue;
+            }
+            let tried = self.try_restore_in(bucket, probes).await?;
+            let account = self.transfer.source.account.clone();
+            match tried {
+                Tried::Allowed => {}
+                Tried::Refused(at, evidence) => {
+                    let problem = format!("the batch role may not restore archived objects of s3://{bucket}");
+                    let resource = format!("{}/{}", bucket.arn(), at.key);
+                    let refused = Refused::s3(RESTORE, resource, &account);
+                    let grant = self.source.source_bucket(bucket);
+                    self.add_refusal(FindingKind::RestoreForbidden, problem, evidence, refused, grant).await;
+                }
+                Tried::Unclear(evidence) => {
+                    let problem = format!(
+                        "whether the batch role may restore archived objects of s3://{bucket} could not be tried"
+                    );
+                    let place = Place::BucketPolicy(bucket.clone());
+                    let remedy = format!(
+                        "if its restore job is refused, the transfer ends without those objects; account {account} can tell beforehand, with the command brigade grants check"
+                    );
+                    let finding = Finding::new(FindingKind::RestoreUnproven, &account, problem, remedy);
+                    let command = Some(self.source.command("check", [&place]));
+                    let severity = Severity::Warns;
+                    self.findings.add(Finding { severity, proven: false, evidence, command, ..finding });
+                    let own = format!("{}/{}", bucket.arn(), self.source.prefix);
+                    self.look_at_own_restores(&own).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the restore of objects of a bucket that are not archived, until one tells.
+    async fn try_restore_in(&self, bucket: &BucketName, probes: &[Seen]) -> Result<Tried, Error> {
+        let sampled = probes.iter().filter(|seen| seen.at.bucket == *bucket && !seen.archived);
+        let mut candidates: Vec<ObjectAt> =
+            sampled.filter(|seen| seen.read.is_ok()).map(|seen| seen.at.clone()).collect();
+        candidates.truncate(RESTORE_CANDIDATES);
+        // What else the bucket holds serves as well; where it can't be listed a finding says so already.
+        if candidates.len() < RESTORE_CANDIDATES
+            && let Ok(page) = self.role.list(bucket, &self.source.prefix, None).await
+        {
+            let listed =
+                page.objects.into_iter().filter(|listed| is_never_archived(&listed.object.storage_class));
+            let listed = listed.map(|listed| ObjectAt::new(bucket, listed.object.key));
+            candidates.extend(listed.take(RESTORE_CANDIDATES));
+        }
+        let mut evidence = "no object that is not archived was found in it".to_owned();
+        for at in candidates {
+            // The list may be older than the object's archival.
+            let facts = self.role.head(&at).await;
+            if !facts.is_ok_and(|facts| !facts.archived && is_never_archived(&facts.storage_class)) {
+                continue;
+            }
+            match self.role.try_restore(&at).await {
+                Ok(()) => return Ok(Tried::Allowed),
+                Err(AwsError::Forbidden(words) | AwsError::Refused(words) | AwsError::Conflict(words)) => {
+                    match code(&words) {
+                        WRONG_STATE => return Ok(Tried::Allowed),
+                        "AccessDenied" => return Ok(Tried::Refused(at, words)),
+                        _ => evidence = words,
+                    }
+                }
+                Err(AwsError::NotFound(_)) => {}
+                Err(error @ AwsError::Transient(_)) => {
+                    return Err(Error::Aws { doing: format!("try to restore {at}"), error });
+                }
+            }
+        }
+        Ok(Tried::Unclear(evidence))
     }
 
     pub(super) async fn add_key_refusal(
@@ -327,6 +456,28 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         self.add_refusal(FindingKind::KeyForbidden, problem, evidence, refused, grant).await;
         Ok(())
     }
+}
+
+/// What trying to restore an object told.
+enum Tried {
+    Allowed,
+    Refused(ObjectAt, String),
+    Unclear(String),
+}
+
+/// Of the storage classes that S3 never archives by itself and never restores, so that asking for the
+/// restore of such an object does nothing
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_RestoreObject.html>).
+fn is_never_archived(class: &Option<StorageClass>) -> bool {
+    class.as_ref().is_some_and(|class| {
+        matches!(class.as_str(), "STANDARD" | "STANDARD_IA" | "ONEZONE_IA" | "REDUCED_REDUNDANCY")
+    })
+}
+
+/// Those of the objects a job was refused that are refused still, for a person.
+fn in_words(refused: &[ObjectAt], still: &[&ObjectAt]) -> String {
+    let named = refused.iter().filter(|at| still.contains(at)).map(ToString::to_string);
+    format!("{}, which a job was refused", named.collect::<Vec<_>>().join(", "))
 }
 
 /// What a grant for a key takes of its account. The other account's AWS managed key can't be told
@@ -363,14 +514,49 @@ pub(super) fn unusable(key: &KmsKeyArn, problem: &str, evidence: &str) -> Option
 /// them.
 fn a_grant_may_mend(evidence: &str) -> bool {
     let sealed = reason(evidence).contains("Server Side Encryption");
-    !(code(evidence) == "InvalidObjectState" || (code(evidence) == "InvalidRequest" && sealed))
+    !(code(evidence) == WRONG_STATE || (code(evidence) == "InvalidRequest" && sealed))
+}
+
+/// An object to be tried.
+struct Sighted {
+    at: ObjectAt,
+    encryption: Option<String>,
+    archived: bool,
+}
+
+/// What else is known where an object can't be read.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    /// Other objects of its bucket can.
+    others_were_read: bool,
+    /// A job was refused it; what it was refused that is refused still.
+    by_a_job: Option<&'a str>,
 }
 
 /// What the probes of one object met.
 struct Seen {
     at: ObjectAt,
     encryption: Option<String>,
+    /// Whether the list says so.
+    archived: bool,
     read: AwsResult<()>,
     key: Option<KmsKeyArn>,
     tags: AwsResult<()>,
+}
+
+impl Seen {
+    /// Whether S3 says that it is archived, which it does only to who may read it.
+    fn in_archive(&self) -> bool {
+        matches!(&self.read, Err(AwsError::Forbidden(words) | AwsError::Refused(words)) if code(words) == WRONG_STATE)
+    }
+
+    fn may_be_read(&self) -> bool {
+        self.read.is_ok() || self.in_archive()
+    }
+
+    /// Whether something of it is refused that a grant may mend.
+    fn is_refused(&self) -> bool {
+        let refused = |outcome: &AwsResult<()>| matches!(outcome, Err(AwsError::Forbidden(words) | AwsError::Refused(words)) if a_grant_may_mend(words));
+        refused(&self.read) || refused(&self.tags)
+    }
 }

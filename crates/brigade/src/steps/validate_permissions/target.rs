@@ -14,14 +14,21 @@ use crate::plan::{ManifestLocation, Plan, PlannedManifest};
 use crate::policy::document::PolicyDocument;
 use crate::policy::evaluate::{Evaluation, Known, Principal, Question, StatementRef, Truth, evaluate};
 use crate::policy::review::sparing;
-use crate::policy::role::{BATCH_OPERATIONS, trust};
+use crate::policy::role::{BATCH_OPERATIONS, copier_role, trust};
 use crate::policy::source::{command_line, exempting};
-use crate::policy::{Grant, Place};
+use crate::policy::{Grant, Place, Statement};
 use crate::ports::{
     AwsError, BucketSettings, Encryption, InspectAccount, KeyFacts, ObjectAt, Probe, ReadObjects, Simulated,
     WriteProbe,
 };
 use crate::request::CopyStorageClass;
+
+/// A role of ours, and what it is for.
+#[derive(Clone, Copy)]
+struct Role<'a> {
+    arn: &'a RoleArn,
+    what: &'static str,
+}
 
 /// What is written where.
 struct Target {
@@ -486,49 +493,166 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         Ok(())
     }
 
-    /// May the role that creates the job do so, and read its manifest as AWS asks? Nothing can act
-    /// as that role to prove it, so its policies and the bucket's are asked.
-    pub(super) async fn look_at_creator(&mut self, plan: Option<&Plan>) -> Result<(), Error> {
-        let creator = self.transfer.creator_role.clone();
-        let Some(PlannedManifest { location: manifest, .. }) = plan.and_then(|plan| plan.manifests.first())
-        else {
+    /// What copying in parts and looking at copies takes of the batch role at the destination. Nothing is
+    /// there yet to try it on, and it is our own account's: so its policy and the bucket's are asked.
+    pub(super) async fn look_at_parts_and_copies(&mut self) -> Result<(), Error> {
+        let (bucket, role) = (self.target.bucket.clone(), self.source.role.clone());
+        if self.elsewhere.contains(&bucket) {
             return Ok(());
-        };
-        for statement in self.target.creator(&self.source.role) {
+        }
+        let copy = format!("{}/{}", bucket.arn(), self.copies().probe.key);
+        let settings = self.settings(&bucket).await?;
+        let policy = settings.policy.as_deref().and_then(|policy| PolicyDocument::parse(policy).ok());
+        for statement in self.target.batch_role(&self.source) {
+            let parts = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"];
+            let (kind, resource, what) = match statement.sid.as_str() {
+                "WriteCopies" => (FindingKind::PartsForbidden, &copy, "copies in parts"),
+                "FindUploads" if self.target.multipart => {
+                    (FindingKind::PartsForbidden, &bucket.arn(), "copies in parts")
+                }
+                "FindUploads" => (FindingKind::CopiesUnreadable, &bucket.arn(), "looks at copies"),
+                "LookAtCopies" => (FindingKind::CopiesUnreadable, &copy, "looks at copies"),
+                _ => continue,
+            };
+            let tried = |action: &String| statement.sid == "WriteCopies" && !parts.contains(&action.as_str());
+            for action in statement.action.iter().filter(|action| !tried(action)) {
+                let denied = policy.as_ref().and_then(|policy| {
+                    let answer = evaluate(policy, &self.question(action, resource));
+                    let by = answer.denied_by.first()?;
+                    let problem =
+                        format!("the policy of bucket {bucket} refuses {action}, which {what} takes");
+                    Some(self.of_statement(kind, problem, &bucket, policy, by, &role))
+                });
+                let asked = Role { arn: &role, what: "the batch role" };
+                match denied {
+                    Some(finding) => self.findings.add(finding),
+                    None => self.ask_simulator(kind, asked, action, resource, &[], &statement).await,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// May the job invoke the function that copies large and renamed objects, and may that function take
+    /// its own part: act as the batch role, and note how far it is?
+    pub(super) async fn look_at_function(&mut self) -> Result<(), Error> {
+        let Some(function) = self.target.function.clone() else { return Ok(()) };
+        let (batch_role, kind) = (self.source.role.clone(), FindingKind::FunctionForbidden);
+        // One version of it: a job invokes the one that is the newest when it is created.
+        let function = function.replace('*', "1");
+        let invoking = self.target.batch_role(&self.source);
+        for statement in invoking.iter().filter(|statement| statement.sid == "InvokeCopyObject") {
+            for action in &statement.action {
+                let asked = Role { arn: &batch_role, what: "the batch role" };
+                self.ask_simulator(kind, asked, action, &function, &[], statement).await;
+            }
+        }
+        let Some(copier) = copier_role(&batch_role) else { return Ok(()) };
+        let uploads = Layout::of(&self.transfer.name).uploads("any").to_string();
+        let note = format!("{}/{uploads}note.json", self.target.work_bucket.arn());
+        for statement in self.target.copier(&batch_role) {
             for action in &statement.action {
                 let resource = match statement.sid.as_str() {
-                    "ReadManifest" => format!("{}/{}", manifest.bucket.arn(), manifest.key),
-                    _ => statement.resource.first().cloned().unwrap_or_default(),
+                    "NoteUploads" => note.as_str(),
+                    _ => statement.resource.first().map_or("", String::as_str),
                 };
-                let (cause, place) = match self.simulate(&creator, action, &resource, &[]).await {
-                    // Without a clear answer the creation of the job will tell.
-                    Some(Simulated::Allowed | Simulated::Unclear) | None => continue,
-                    Some(Simulated::OutOfBounds) => {
-                        (Cause::PermissionsBoundary, Some(Place::PermissionsBoundary(creator.clone())))
-                    }
-                    Some(Simulated::NotAllowed) => {
-                        (Cause::IdentityPolicy, Some(Place::RolePolicy(creator.clone())))
-                    }
-                    Some(Simulated::Denied) => (Cause::ExplicitDeny, None),
-                    Some(Simulated::OrganizationForbids) => (Cause::OrganizationPolicy, None),
+                let told = [("s3:prefix", uploads.as_str())];
+                let asked = Role { arn: &copier, what: "which copies large and renamed objects" };
+                self.ask_simulator(kind, asked, action, resource, &told, &statement).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the batch role's own policy says to restoring objects, where the other side could not be asked.
+    pub(super) async fn look_at_own_restores(&mut self, objects: &str) {
+        let role = self.source.role.clone();
+        let reading = self.target.batch_role(&self.source);
+        let allows =
+            |statement: &&Statement| statement.action.iter().any(|action| action == "s3:RestoreObject");
+        let Some(statement) = reading.iter().find(|statement| statement.sid == "ReadSource").filter(allows)
+        else {
+            return;
+        };
+        let account = self.source.account.clone();
+        let owner = [("aws:ResourceAccount", account.as_str())];
+        let asked = Role { arn: &role, what: "the batch role" };
+        let kind = FindingKind::RestoreForbidden;
+        self.ask_simulator(kind, asked, "s3:RestoreObject", &format!("{objects}a"), &owner, statement).await;
+    }
+
+    /// Asks IAM whether a role of ours may do what a statement of its policy is to allow.
+    async fn ask_simulator(
+        &mut self,
+        kind: FindingKind,
+        role: Role<'_>,
+        action: &str,
+        resource: &str,
+        context: &[(&str, &str)],
+        statement: &Statement,
+    ) {
+        let owner = [("aws:ResourceAccount", self.target.account.as_str())];
+        let told: Vec<(&str, &str)> = owner
+            .into_iter()
+            .filter(|(key, _)| context.iter().all(|(known, _)| known != key))
+            .chain(context.iter().copied())
+            .collect();
+        let (cause, place) = match self.simulate(role.arn, action, resource, &told).await {
+            // Without a clear answer the job will tell.
+            Some(Simulated::Allowed | Simulated::Unclear) | None => return,
+            Some(Simulated::OutOfBounds) => {
+                (Cause::PermissionsBoundary, Some(Place::PermissionsBoundary(role.arn.clone())))
+            }
+            Some(Simulated::NotAllowed) => (Cause::IdentityPolicy, Some(Place::RolePolicy(role.arn.clone()))),
+            Some(Simulated::Denied) => (Cause::ExplicitDeny, None),
+            Some(Simulated::OrganizationForbids) => (Cause::OrganizationPolicy, None),
+        };
+        let account = &self.target.account;
+        let problem = format!("{}, {}, may not do {action}", role.arn, role.what);
+        let remedy = match &place {
+            Some(place) => {
+                format!("account {account} updates the stack, or adds the statement below to {place}")
+            }
+            None => {
+                format!(
+                    "account {account} removes what denies it from its policies, or from the organization's"
+                )
+            }
+        };
+        let finding = Finding::new(kind, account, problem, remedy);
+        let statements = vec![statement.clone()];
+        let grant = place.map(|place| Grant { account: account.clone(), place, statements });
+        let command = grant.as_ref().and_then(role_command);
+        let evidence = format!("IAM's policy simulator, asked for {action} on {resource}");
+        let (proven, cause) = (false, Some(cause));
+        self.findings.add(Finding { proven, cause, evidence, grant, command, ..finding });
+    }
+
+    /// May the role that creates the job do so, and read its manifest as AWS asks? Nothing can act
+    /// as that role to prove it, so its policies and the bucket's are asked.
+    pub(super) async fn look_at_creator(&mut self, plan: &Plan) -> Result<(), Error> {
+        let creator = self.transfer.creator_role.clone();
+        let Some(PlannedManifest { location: manifest, .. }) = plan.manifests.first() else {
+            return Ok(());
+        };
+        for statement in self.target.creator(&self.source) {
+            for action in &statement.action {
+                let resources = match statement.sid.as_str() {
+                    "ReadManifest" => vec![format!("{}/{}", manifest.bucket.arn(), manifest.key)],
+                    _ => statement.resource.clone(),
                 };
-                let account = &self.target.account;
-                let problem = format!("{creator}, which creates the jobs, may not do {action}");
-                let remedy = match &place {
-                    Some(place) => {
-                        format!("account {account} updates the stack, or adds the statement below to {place}")
-                    }
-                    None => format!(
-                        "account {account} removes what denies it from its policies, or from the organization's"
-                    ),
-                };
-                let finding = Finding::new(FindingKind::CreatorForbidden, account, problem, remedy);
-                let statements = vec![statement.clone()];
-                let grant = place.map(|place| Grant { account: account.clone(), place, statements });
-                let command = grant.as_ref().and_then(role_command);
-                let evidence = format!("IAM's policy simulator, asked for {action} on {resource}");
-                let (proven, cause) = (false, Some(cause));
-                self.findings.add(Finding { proven, cause, evidence, grant, command, ..finding });
+                let role = Role { arn: &creator, what: "which creates the jobs" };
+                for resource in resources {
+                    self.ask_simulator(
+                        FindingKind::CreatorForbidden,
+                        role,
+                        action,
+                        &resource,
+                        &[],
+                        &statement,
+                    )
+                    .await;
+                }
             }
         }
         let ManifestLocation { bucket, key, .. } = manifest;

@@ -338,6 +338,7 @@ fn needed(stage: &Stage) -> Result<SourceAccess> {
         versions: false,
         tags: true,
         restore: false,
+        checksums: false,
         lists: Some(ListAccess { bucket: LISTS.parse()?, key: None, delivered: false }),
         expires: None,
     })
