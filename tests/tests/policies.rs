@@ -137,7 +137,7 @@ fn the_batch_role_is_what_the_model_derives() {
 fn the_batch_role_trusts_the_service_and_four_functions() {
     let stack = Deployed(0).stack(&template());
     let arns: Vec<_> =
-        ["CheckInventoryRole", "CopyObjectRole", "GenerateManifestRole", "ValidatePermissionsRole"]
+        ["CheckInventoryRole", "brigade-copy-object", "GenerateManifestRole", "ValidatePermissionsRole"]
             .map(|role| id(&format!("arn:aws:iam::222222222222:role/{role}")))
             .into();
     let written = &stack.properties("BatchRole")["AssumeRolePolicyDocument"]["Statement"];

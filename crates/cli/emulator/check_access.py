@@ -89,6 +89,7 @@ def emulator():
             "IOT_MTLS_ENABLED": "0",
             "AWS_ENDPOINT_URL": endpoint,
             "REHEARSAL_COPY_LIMIT_BYTES": str(COPY_LIMIT_BYTES),
+            "REHEARSAL_RESTORE_SECONDS": "1",
             "REHEARSAL_CALLS": f"{home}/calls",
         }
         launcher = pathlib.Path(__file__).with_name("launch.py")
@@ -417,6 +418,99 @@ def check_copies(accounts, source, target):
         "KeyTooLongError",
     )
     allowed("a key of 1,024 bytes", lambda: s3.put_object(Bucket=TARGET_BUCKET, Key="é" * 512, Body=b""))
+
+
+def check_restores(accounts, source):
+    """Who may restore objects of another account, and what can be restored."""
+    reader = accounts.role(TARGET, "reader-of-archives", on("*", "GetObject", "RestoreObject"))
+    s3 = accounts.session("s3", reader)
+    for storage_class in ("STANDARD", "STANDARD_IA", "GLACIER_IR", "GLACIER"):
+        source.put_object(Bucket=SOURCE_BUCKET, Key=f"kept/{storage_class}", Body=b"x", StorageClass=storage_class)
+
+    def restore(key):
+        return s3.restore_object(Bucket=SOURCE_BUCKET, Key=f"kept/{key}", RestoreRequest={"Days": 1})
+
+    def let(*actions):
+        grant = on(SOURCE_BUCKET, *actions, Principal={"AWS": reader})
+        source.put_bucket_policy(Bucket=SOURCE_BUCKET, Policy=policy(grant))
+
+    let("GetObject")
+    for storage_class in ("STANDARD", "GLACIER"):
+        refused(
+            f"a restore of a {storage_class} object without s3:RestoreObject",
+            functools.partial(restore, storage_class),
+            "AccessDenied",
+        )
+    let("GetObject", "RestoreObject")
+    for storage_class in ("STANDARD", "STANDARD_IA", "GLACIER_IR"):
+        refused(
+            f"a restore of a {storage_class} object",
+            functools.partial(restore, storage_class),
+            "InvalidObjectState",
+            "Restore is not allowed",
+        )
+    at = {"Bucket": SOURCE_BUCKET, "Key": "kept/GLACIER"}
+    refused("reading an archived object", lambda: s3.get_object(**at), "InvalidObjectState")
+    head = functools.partial(s3.head_object, **at)
+    allowed("looking at it", head, lambda answer: "Restore" not in answer)
+    allowed("a restore of an archived object", lambda: restore("GLACIER"))
+    allowed("which goes on for a while", head, lambda answer: answer["Restore"] == 'ongoing-request="true"')
+    refused("reading it meanwhile", lambda: s3.get_object(**at), "InvalidObjectState")
+    deadline = time.time() + 10
+    while 'ongoing-request="false"' not in head()["Restore"] and time.time() < deadline:
+        time.sleep(0.2)
+    allowed("reading it then", lambda: s3.get_object(**at), lambda answer: answer["Body"].read() == b"x")
+
+
+def check_stretched_objects(accounts, source, target):
+    """An object of few bytes that counts as a large one."""
+    copier = accounts.role(TARGET, "copier-of-large", on("*", "GetObject", "PutObject"))
+    s3 = accounts.session("s3", copier)
+    source.put_bucket_policy(
+        Bucket=SOURCE_BUCKET, Policy=policy(on(SOURCE_BUCKET, "GetObject", Principal={"AWS": copier}))
+    )
+    factor, held = 4096, bytes(range(256)) * 16
+    size = factor * len(held)
+    stretching = accounts.client("s3", SOURCE)
+    add_headers(stretching, {"x-rehearsal-stretch": str(factor)})
+    stretching.put_object(Bucket=SOURCE_BUCKET, Key="large", Body=held)
+    at = {"Bucket": SOURCE_BUCKET, "Key": "large"}
+    allowed("its size", lambda: s3.head_object(**at), lambda answer: answer["ContentLength"] == size)
+    listed = source.list_objects_v2(Bucket=SOURCE_BUCKET, Prefix="large")["Contents"][0]
+    check("the same in a listing", listed["Size"] == size, listed)
+    read = s3.get_object(**at)["Body"].read()
+    check("what is held, when it is read", read == held, len(read))
+    first_byte = s3.get_object(**at, Range="bytes=0-0")["Body"].read()
+    check("and its first byte", first_byte == held[:1], first_byte)
+    copied = {"Bucket": TARGET_BUCKET, "Key": "large"}
+    refused(
+        "a copy at once",
+        lambda: s3.copy_object(**copied, CopySource=at),
+        "InvalidRequest",
+        "larger than the maximum",
+    )
+    upload = {**copied, "UploadId": s3.create_multipart_upload(**copied)["UploadId"]}
+    parts = []
+    for number, begin in enumerate(range(0, size, COPY_LIMIT_BYTES), 1):
+        span = f"bytes={begin}-{min(begin + COPY_LIMIT_BYTES, size) - 1}"
+        done = s3.upload_part_copy(**upload, PartNumber=number, CopySource=at, CopySourceRange=span)
+        parts.append({"PartNumber": number, "ETag": done["CopyPartResult"]["ETag"]})
+    refused(
+        "a range beyond its end",
+        lambda: s3.upload_part_copy(
+            **upload, PartNumber=9, CopySource=at, CopySourceRange=f"bytes={size - 8}-{size}"
+        ),
+        "InvalidArgument",
+    )
+    listed = target.list_parts(**upload)["Parts"]
+    check("parts of its size", sum(part["Size"] for part in listed) == size, listed)
+    s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    head = target.head_object(**copied)
+    check("the copy's size", head["ContentLength"] == size, head)
+    versions = target.list_object_versions(Bucket=TARGET_BUCKET, Prefix="large")["Versions"]
+    check("and that of its version", [version["Size"] for version in versions] == [size], versions)
+    read = target.get_object(**copied)["Body"].read()
+    check("and what it holds", read == held, len(read))
 
 
 def check_expected_owners(accounts):
@@ -2233,6 +2327,8 @@ def main():
         for subject, *arguments in (
             (check_bucket_policies, source),
             (check_condition_keys, source),
+            (check_restores, source),
+            (check_stretched_objects, source, target),
             (check_copies, source, target),
             (check_expected_owners,),
             (check_missing_keys, source),

@@ -18,8 +18,9 @@ Each section below closes one gap and starts by naming it. Two conventions:
 
 Environment: everything ministack reads, with `AUTH=true` required,
 `REHEARSAL_COPY_LIMIT_BYTES` to lower the 5 GiB limit of one copy so that a test
-can cross it with a small object, and `REHEARSAL_CALLS` to name a file that gets
-a line for every call that IAM judges.
+can cross it with a small object, `REHEARSAL_RESTORE_SECONDS` for how long the
+restore of an archived object takes (2 if it is not said), and `REHEARSAL_CALLS`
+to name a file that gets a line for every call that IAM judges.
 
 Replacing functions of another program is only safe for the version it was
 written against: any other version, or a function that is no longer there,
@@ -1217,6 +1218,89 @@ def get_object(stock, bucket_name, key, headers, query_params=None):
         return stock(bucket_name, key, headers, query_params)
     with standing_in(bucket_name, key, entry):
         return stock(bucket_name, key, headers, query_params)
+
+
+# --- 12c. A restore of what is not archived is refused as S3 refuses it ---------------------------
+#
+# S3 answers InvalidObjectState, and asks first whether the caller may restore objects at all. How long
+# a restore takes is for the rehearsal to say.
+
+if os.environ.get("REHEARSAL_RESTORE_SECONDS"):
+    s3._RESTORE_DELAY_SECONDS = float(os.environ["REHEARSAL_RESTORE_SECONDS"])
+
+
+@replaces(s3, "_restore_object")
+def restore_of_what_is_not_archived(stock, bucket_name, key, body):
+    """In S3's words and under its code."""
+    response = stock(bucket_name, key, body)
+    if response[0] == 403 and b"<Code>ObjectAlreadyInActiveTierError</Code>" in response[2]:
+        return s3._error(
+            "InvalidObjectState",
+            "Restore is not allowed for the object's current storage class",
+            403,
+            f"/{bucket_name}/{key}",
+        )
+    return response
+
+
+# --- 12d. Large objects of few bytes ---------------------------------------------------------------
+#
+# An object over 5 GiB goes another way than a smaller one, and nobody wants to hold that many bytes. A
+# PutObject with the header `x-rehearsal-stretch: N` makes an object in which every byte stands for N:
+# its size, the ranges that are copied of it and the parts made of those count N for each. What is held
+# is copied and compared byte by byte, so a part that is missing, doubled or in the wrong place shows. A
+# GetObject answers what is held.
+
+
+class Stretched(bytes):
+    """Bytes of which each stands for `factor`."""
+
+    def __new__(cls, held, factor):
+        stretched = super().__new__(cls, held)
+        stretched.factor = factor
+        return stretched
+
+    def __len__(self):
+        return super().__len__() * self.factor
+
+    def __getitem__(self, span):
+        start, stop, _ = span.indices(len(self))
+        held = super().__getitem__(slice(start // self.factor, -(-stop // self.factor)))
+        return Stretched(held, self.factor)
+
+
+@replaces(s3, "_put_object")
+def put_stretched_object(stock, bucket_name, key, body, headers):
+    """What is put stands for more, if the request says so."""
+    factor = int(headers.get("x-rehearsal-stretch") or 1)
+    return stock(bucket_name, key, Stretched(body, factor) if factor > 1 else body, headers)
+
+
+@replaces(s3, "_complete_multipart_upload")
+def complete_stretched_upload(stock, bucket_name, key, body, query_params, headers=None):
+    """An object of parts that stand for more stands for as much more."""
+    upload = s3._multipart_uploads.get(first(query_params, "uploadId")) or {"parts": {}}
+    response = stock(bucket_name, key, body, query_params, headers)
+    bodies = [part["body"] for part in upload["parts"].values()]
+    factors = {each.factor for each in bodies if isinstance(each, Stretched)}
+    if response[0] == 200 and factors:
+        record = s3._ensure_bucket(bucket_name)["objects"][key]
+        record["body"] = Stretched(record["body"], factors.pop())
+        record["size"] = len(record["body"])
+        entry = version_entry(bucket_name, key, record.get("version_id"))
+        if entry is not None:
+            entry.update(size=record["size"], data=record["body"])
+    return response
+
+
+@replaces(s3, "_get_object")
+def get_stretched_object(stock, bucket_name, key, headers, query_params=None):
+    """The bytes that are held."""
+    status, answered, body = stock(bucket_name, key, headers, query_params)
+    if isinstance(body, Stretched):
+        body = memoryview(body).tobytes()
+        answered["Content-Length"] = str(len(body))
+    return status, answered, body
 
 
 # --- 13. Without s3:ListBucket a missing key looks like a forbidden one --------------------------

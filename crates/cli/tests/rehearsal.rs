@@ -148,6 +148,18 @@ async fn renamed_objects_arrive_under_their_new_names() {
 }
 
 #[tokio::test]
+async fn an_object_over_5_gib_arrives_part_by_part() {
+    let outcome = rehearsed(Options { large: true, ..of(Source::Inventory) }).await;
+    assert_eq!(outcome.verdict, Some(Verdict::Succeeded));
+    assert_eq!((outcome.check.objects, outcome.check.identical), (60, 60));
+    let mut tasks: Vec<u64> = outcome.jobs.iter().map(|job| job.succeeded).collect();
+    tasks.sort_unstable();
+    assert_eq!(tasks, [1, 59], "a job of its own");
+    let bytes = outcome.report.map(|report| report.selected.bytes);
+    assert!(bytes > Some(6 << 30), "{bytes:?}");
+}
+
+#[tokio::test]
 async fn a_stopped_execution_takes_its_job_along() {
     let outcome = rehearsed(Options { stop: true, ..of(Source::Listing) }).await;
     assert_eq!((outcome.verdict, outcome.ending.status.as_str(), outcome.watched), (None, "ABORTED", 6));

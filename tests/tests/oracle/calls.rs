@@ -216,7 +216,7 @@ impl Features {
                 by("s3:ListBucketMultipartUploads", ARCHIVE.to_owned()),
             ]);
         }
-        if self.verify != Verify::None {
+        if self.verify() != Verify::None {
             calls.extend([by("s3:GetObject", self.copy()), by("s3:ListBucket", ARCHIVE.to_owned())]);
         }
         if self.checksums() {
@@ -428,12 +428,12 @@ impl Features {
             (!self.acl, "s3:PutObjectAcl"),
             (!self.multipart, "s3:AbortMultipartUpload"),
             (!self.multipart, "s3:ListMultipartUploadParts"),
-            (!(self.multipart || self.verify != Verify::None), "s3:GetObject"),
+            (!(self.multipart || self.verify() != Verify::None), "s3:GetObject"),
             (!self.checksums(), "s3:GetObjectVersion"),
             (!self.checksums(), "s3:RestoreObject"),
         ];
         beyond.extend(unasked.iter().filter(|(not, _)| *not).map(|(_, action)| by(action, self.copy())));
-        if !self.multipart && self.verify == Verify::None {
+        if !self.multipart && self.verify() == Verify::None {
             beyond.push(by("s3:ListBucket", ARCHIVE.to_owned()));
         }
         if !self.multipart {

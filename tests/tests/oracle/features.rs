@@ -83,7 +83,7 @@ pub(super) struct Features {
     pub(super) reads_tags: bool,
     pub(super) restore: bool,
     /// How the copies are compared with the originals: of both sides, and so one for both.
-    pub(super) verify: Verify,
+    pub(super) verified: usize,
     pub(super) lists: Lists,
     pub(super) expires: bool,
     pub(super) folder: bool,
@@ -151,7 +151,7 @@ impl Features {
             report_bucket: bit(&mut target),
             elsewhere: bit(&mut either),
             expires: bit(&mut either),
-            verify: VERIFIED[digit(&mut either, 3)],
+            verified: digit(&mut either, 3),
         }
     }
 
@@ -178,15 +178,15 @@ impl Features {
     }
 
     fn either_side(self) -> [(&'static str, usize); 3] {
-        [
-            ("elsewhere", self.elsewhere.into()),
-            ("expires", self.expires.into()),
-            ("verify", self.verify as usize),
-        ]
+        [("elsewhere", self.elsewhere.into()), ("expires", self.expires.into()), ("verify", self.verified)]
     }
 
     pub(super) fn checksums(self) -> bool {
-        self.verify == Verify::Checksum
+        self.verify() == Verify::Checksum
+    }
+
+    pub(super) fn verify(self) -> Verify {
+        VERIFIED[self.verified]
     }
 
     pub(super) fn source_region(self) -> &'static str {
@@ -284,7 +284,7 @@ impl Features {
             acl: self.acl,
             multipart: self.multipart,
             function: None,
-            verify: self.verify,
+            verify: self.verify(),
             work_bucket: id("workbucket"),
             report_bucket: id(if self.report_bucket { "reports" } else { "workbucket" }),
         }

@@ -440,14 +440,14 @@ impl Original {
         let at = sides.copy_of(&sides.estate.name(&self.bucket, &self.key));
         let mut copies = Vec::new();
         for copy in &self.copies {
-            let seen = Seen::get(sides.destination, &sides.estate.destination_bucket, &at, &copy.id).await?;
+            let seen = Seen::get(sides.destination, &sides.estate.destination_bucket, &at, copy).await?;
             copies.push((copy.latest, seen));
         }
         let mut found = Vec::new();
         let (current, noncurrent): (Vec<_>, Vec<_>) =
             self.versions.iter().partition(|version| version.latest);
         for version in current.into_iter().chain(noncurrent) {
-            let original = Seen::get(sides.source, &self.bucket, &self.key, &version.id).await?;
+            let original = Seen::get(sides.source, &self.bucket, &self.key, version).await?;
             let of = |copy: &Seen| original.differences(copy, &self.key, &sides.estate.destination_key);
             let candidates = || {
                 copies
@@ -469,6 +469,8 @@ impl Original {
 /// An object as a reader gets it.
 #[derive(Debug)]
 struct Seen {
+    /// As it is listed; a large object holds fewer bytes.
+    size: i64,
     bytes: Vec<u8>,
     headers: [Option<String>; 6],
     metadata: BTreeMap<String, String>,
@@ -477,7 +479,9 @@ struct Seen {
 }
 
 impl Seen {
-    async fn get(account: &Account, bucket: &str, key: &str, version: &str) -> Result<Self> {
+    async fn get(account: &Account, bucket: &str, key: &str, version: &Version) -> Result<Self> {
+        let size = version.content.as_ref().map_or(0, |content| content.size);
+        let version = version.id.as_str();
         let failed = || format!("failed to read version {version} of s3://{bucket}/{key:?}");
         let GetObjectOutput {
             body,
@@ -506,6 +510,7 @@ impl Seen {
             BTreeMap::new()
         };
         Ok(Self {
+            size,
             bytes: body.collect().await.with_context(failed)?.to_vec(),
             headers: [
                 content_type,
@@ -529,6 +534,7 @@ impl Seen {
                 found.push(format!("{name:?}: the copy's {what} differs"));
             }
         };
+        differ("size", self.size != copy.size);
         differ("content", self.bytes != copy.bytes);
         differ("headers", self.headers != copy.headers);
         differ("metadata", self.metadata != copy.metadata);

@@ -13,6 +13,8 @@ use super::accounts::{REGION, SOURCE};
 
 /// How much of a state machine's waits is really waited: half a minute becomes a second.
 const WAIT_SCALE: &str = "0.03";
+/// How long a restore takes.
+const RESTORE_SECONDS: &str = "5";
 /// An idle emulator answers within two seconds; a busy machine may need more.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -67,6 +69,7 @@ impl Emulator {
             .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
             .env("AWS_ENDPOINT_URL_S3_CONTROL", s3_control)
             .env("REHEARSAL_CALLS", home.join(CALLS))
+            .env("REHEARSAL_RESTORE_SECONDS", RESTORE_SECONDS)
             .stdin(Stdio::piped())
             .stdout(output.try_clone()?)
             .stderr(output)

@@ -55,7 +55,7 @@ use follow::{Happening, Transfer};
 use held::{Counterparts, Held};
 use mailbox::{Letter, Mailbox};
 use package::Template;
-use specimens::{LONGEST_KEY, Surroundings};
+use specimens::{LONGEST_KEY, Rarities, Surroundings};
 use start::Scene;
 use workshop::Workshop;
 
@@ -107,6 +107,13 @@ pub struct Options {
     /// Copy what lies in photos/ to pictures/of/, which copy-object does, in a job beside the other.
     #[arg(long, conflicts_with_all = ["sync", "all_versions", "canary"])]
     pub rename: bool,
+    /// Let each bucket hold an object of 6 GiB, which copy-object copies part by part. The emulator holds
+    /// 3 MiB of it: each byte stands for 2,048.
+    #[arg(long, conflicts_with_all = ["sync", "all_versions", "canary"])]
+    pub large: bool,
+    /// Let each bucket hold an object in GLACIER, which is restored first.
+    #[arg(long, conflicts_with_all = ["sync", "all_versions", "canary"])]
+    pub archived: bool,
     /// Share of the objects, 0.0 to 1.0, whose copy fails for good.
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = share)]
     pub fault: f64,
@@ -143,6 +150,8 @@ impl Default for Options {
             sync: None,
             all_versions: false,
             rename: false,
+            large: false,
+            archived: false,
             fault: 0.0,
             reject: false,
             stop: false,
@@ -163,14 +172,14 @@ impl Options {
     pub fn check(&self) -> Result<(), &'static str> {
         if self.source == Source::InventoryAtSource && self.needs_request() {
             return Err(
-                "--no-grant, --canary, --sync, --all-versions and --buckets take a request; --source inventory-at-source begins by an event",
+                "--no-grant, --canary, --sync, --all-versions, --archived and --buckets take a request; --source inventory-at-source begins by an event",
             );
         }
         if self.all_versions && self.source != Source::Inventory {
             return Err("--all-versions needs --source inventory, which lists every version");
         }
-        if self.duplicate_event && self.sync.is_some() {
-            return Err("--sync takes a request; --duplicate-event begins by an event");
+        if self.duplicate_event && (self.sync.is_some() || self.archived) {
+            return Err("--sync and --archived take a request; --duplicate-event begins by an event");
         }
         if self.rename && matches!(self.source, Source::Inventory | Source::InventoryAtSource) {
             return Err("--rename takes a request: give --source csv or --source listing");
@@ -189,9 +198,20 @@ impl Options {
 }
 
 impl Options {
+    /// The jobs that a plan makes of each bucket, without a canary's: one for each way and turn, and one
+    /// for each restore.
+    fn jobs(&self) -> usize {
+        1 + usize::from(self.all_versions || self.rename || self.large) + 2 * usize::from(self.archived)
+    }
+
     /// Whether it asks for what an inventory's arrival can't say.
     fn needs_request(&self) -> bool {
-        self.no_grant || self.canary.is_some() || self.buckets > 1 || self.sync.is_some() || self.all_versions
+        self.no_grant
+            || self.canary.is_some()
+            || self.buckets > 1
+            || self.sync.is_some()
+            || self.all_versions
+            || self.archived
     }
 }
 
@@ -463,8 +483,7 @@ impl Stage {
             report: report.as_ref(),
             jobs: &jobs,
             expected_jobs: usize::try_from(options.buckets)?
-                * (usize::from(gate.plan.is_some())
-                    * (1 + usize::from(options.all_versions || options.rename))
+                * (usize::from(gate.plan.is_some()) * options.jobs()
                     + usize::from(retry.is_some())
                     + usize::from(options.canary.is_some())),
             retry,
@@ -508,7 +527,8 @@ impl Stage {
         let mut surroundings = Surroundings::default();
         for bucket in self.estate.sources() {
             let estate = Estate { source_bucket: bucket.clone(), ..self.estate.clone() };
-            let filled = specimens::fill(&self.source, &estate, count, room, &progress).await?;
+            let rarities = Rarities { large: options.large, archived: options.archived };
+            let filled = specimens::fill(&self.source, &estate, count, room, rarities, &progress).await?;
             surroundings.noncurrent += filled.noncurrent;
             surroundings.markers += filled.markers;
         }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     BucketVersioningStatus, ServerSideEncryption, ServerSideEncryptionByDefault,
-    ServerSideEncryptionConfiguration, ServerSideEncryptionRule, VersioningConfiguration,
+    ServerSideEncryptionConfiguration, ServerSideEncryptionRule, StorageClass, VersioningConfiguration,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -77,6 +77,31 @@ pub(super) struct Specimen {
     pub(super) key: String,
     pub(super) number: usize,
     encryption: Encryption,
+    kind: Kind,
+}
+
+/// What an object is beside its name and its encryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ordinary,
+    /// Larger than 5 GiB, as the emulator counts: of its bytes each stands for [`STRETCH`].
+    Large,
+    /// In the storage class GLACIER.
+    Archived,
+}
+
+/// What each byte of a large object stands for.
+const STRETCH: usize = 2048;
+/// The bytes of a large object: 6 GiB and some, so that its last part is a short one.
+const LARGE: usize = 3 * 1024 * 1024 + 100;
+
+/// Which objects beside ordinary ones a bucket holds, one of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rarities {
+    /// One that the native copy does not take.
+    pub(super) large: bool,
+    /// One that must be restored before it can be copied.
+    pub(super) archived: bool,
 }
 
 /// What the bucket holds beside its current objects.
@@ -95,12 +120,13 @@ pub(super) async fn fill(
     estate: &Estate,
     count: usize,
     longest: usize,
+    rarities: Rarities,
     progress: &Progress,
 ) -> Result<Surroundings> {
     let bucket = &estate.source_bucket;
     account.create_bucket(bucket).await?;
     encrypt_by_default(account, bucket, &estate.source_keys[0]).await?;
-    let specimens = specimens(count, longest);
+    let specimens = with_rarities(specimens(count, longest), rarities);
     let (unversioned, versioned) = specimens.split_at(count / 50);
     let older: Vec<Specimen> = versioned.iter().step_by(20).cloned().map(earlier).collect();
     let oldest: Vec<Specimen> = older.iter().step_by(2).cloned().map(earlier).collect();
@@ -176,7 +202,27 @@ async fn put(account: &Account, estate: &Estate, specimen: &Specimen) -> Result<
         }
         Encryption::S3 => put.server_side_encryption(ServerSideEncryption::Aes256),
     };
+    let put = match specimen.kind {
+        Kind::Archived => put.storage_class(StorageClass::Glacier),
+        Kind::Ordinary | Kind::Large => put,
+    };
+    let stretch = (specimen.kind == Kind::Large).then(|| STRETCH.to_string());
+    let put = put.customize().mutate_request(move |request| {
+        if let Some(stretch) = stretch.clone() {
+            request.headers_mut().insert("x-rehearsal-stretch", stretch);
+        }
+    });
     put.send().await.map(drop).with_context(|| format!("failed to put {:?}", specimen.key))
+}
+
+/// The last of the objects are rare ones.
+fn with_rarities(mut specimens: Vec<Specimen>, rarities: Rarities) -> Vec<Specimen> {
+    let asked = [(rarities.large, Kind::Large), (rarities.archived, Kind::Archived)];
+    let kinds = asked.into_iter().filter(|(asked, _)| *asked).map(|(_, kind)| kind);
+    for (specimen, kind) in specimens.iter_mut().rev().zip(kinds) {
+        specimen.kind = kind;
+    }
+    specimens
 }
 
 /// The objects of a bucket, current ones.
@@ -191,7 +237,7 @@ pub(super) fn specimens(count: usize, longest: usize) -> Vec<Specimen> {
     let keys = odd.chain(long).chain((0..).map(ordinary_name));
     keys.take(count)
         .enumerate()
-        .map(|(number, key)| Specimen { key, number, encryption: encryption(number) })
+        .map(|(number, key)| Specimen { key, number, encryption: encryption(number), kind: Kind::Ordinary })
         .collect()
 }
 
@@ -207,7 +253,7 @@ fn ordinary_name(number: usize) -> String {
 
 /// The version that a specimen replaces: other bytes under the same key.
 fn earlier(specimen: Specimen) -> Specimen {
-    Specimen { number: specimen.number + 1_000_000, ..specimen }
+    Specimen { number: specimen.number + 1_000_000, kind: Kind::Ordinary, ..specimen }
 }
 
 fn deleted(number: usize) -> Specimen {
@@ -215,6 +261,7 @@ fn deleted(number: usize) -> Specimen {
         key: format!("deleted/{number:05}.txt"),
         number: number + 2_000_000,
         encryption: Encryption::BucketDefault,
+        kind: Kind::Ordinary,
     }
 }
 
@@ -222,6 +269,7 @@ impl Specimen {
     /// Bytes that no other specimen has. Every eleventh is empty, a few are larger.
     pub(super) fn body(&self) -> Vec<u8> {
         let size = match self.number {
+            _ if self.kind == Kind::Large => LARGE,
             number if number % 11 == 0 => 0,
             number if number % 100 == 7 => 256 * 1024,
             number => 100 + number * 37 % 4000,
@@ -283,6 +331,16 @@ mod tests {
         let keys: BTreeSet<&str> = specimens.iter().map(|specimen| specimen.key.as_str()).collect();
         assert_eq!(keys.len(), 1000);
         assert_eq!(keys.iter().map(|key| key.len()).max(), Some(1015));
+    }
+
+    #[test]
+    fn rare_objects_take_the_place_of_ordinary_ones() {
+        let rarities = Rarities { large: true, archived: true };
+        let specimens = with_rarities(specimens(60, 1015), rarities);
+        let rare = specimens.iter().filter(|specimen| specimen.kind != Kind::Ordinary);
+        let rare: Vec<_> = rare.map(|specimen| (specimen.kind, specimen.body().len() * STRETCH)).collect();
+        assert_eq!((specimens.len(), rare.len()), (60, 2));
+        assert!(rare.contains(&(Kind::Large, (6 << 30) + 100 * STRETCH)), "{rare:?}");
     }
 
     #[test]

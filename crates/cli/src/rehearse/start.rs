@@ -219,6 +219,9 @@ async fn request(scene: Scene<'_>, options: &Options, objects: Value, terminal: 
         }
         request["select"] = json!({ "sync": sync });
     }
+    if options.archived {
+        request["restore"] = json!({ "days": 1 });
+    }
     if options.no_grant {
         request["permissions"] = json!({ "hours": 0 });
     }
