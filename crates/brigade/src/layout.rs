@@ -197,6 +197,12 @@ impl<'a> Layout<'a> {
         self.key("retry/manifest.csv")
     }
 
+    /// A CSV of the objects that failed, with their errors.
+    #[must_use]
+    pub fn exceptions(self) -> ObjectKey {
+        self.key("exceptions.csv")
+    }
+
     /// The transfer's report, for machines.
     #[must_use]
     pub fn report(self) -> ObjectKey {

@@ -478,7 +478,7 @@ impl Prefixes {
 }
 
 /// A key's first folder with its slash, or nothing.
-fn first_folder(key: &str) -> &str {
+pub(crate) fn first_folder(key: &str) -> &str {
     key.find('/').map_or("", |slash| &key[..=slash])
 }
 

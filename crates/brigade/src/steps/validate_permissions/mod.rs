@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::finding::Findings;
-use crate::id::{BucketName, KmsKeyArn};
+use crate::id::{BucketName, KmsKeyArn, ObjectKey, VersionId};
 use crate::layout::Layout;
 use crate::plan::{Plan, PlanSummary};
 use crate::policy::role::TargetAccess;
@@ -49,12 +49,28 @@ pub struct Input {
     /// Part of the list of objects that was found forbidden.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forbidden: Option<ListObject>,
+    /// Objects that jobs were refused, to be tried again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedObject>,
     /// When the gate was first entered.
     #[schemars(with = "String")]
     pub since: Timestamp,
     /// What the last look found, so that the same news is told once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<String>,
+}
+
+/// An object that a job was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RefusedObject {
+    /// Its bucket.
+    pub bucket: BucketName,
+    /// Its key.
+    pub key: ObjectKey,
+    /// The version that was to be copied; the current one without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<VersionId>,
 }
 
 /// What a look found.
@@ -123,7 +139,7 @@ pub async fn run(
     account: &impl InspectAccount,
     notices: &impl Notices,
 ) -> Result<Output, Error> {
-    let Input { transfer, plan, forbidden, since, told } = &input;
+    let Input { transfer, plan, forbidden, since, told, .. } = &input;
     let plan: Option<Plan> = match plan {
         Some(plan) => Some(read_json(&ObjectAt::new(&transfer.work_bucket, plan.key.clone()), work).await?),
         None => None,
