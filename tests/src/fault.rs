@@ -14,8 +14,8 @@ use std::task::Poll;
 use brigade::id::{BucketName, JobId, KmsKeyArn, Region, RoleArn};
 use brigade::ports::{
     AwsError, AwsResult, Body, BucketSettings, Callbacks, CopiedPart, CopyObjects, Deadline, InspectAccount,
-    JobDescription, Jobs, KeyFacts, Measures, Notices, ObjectAt, ObjectFacts, OpenUpload, Order, Original,
-    Page, PartsPage, Pinned, Probe, ReadObjects, Simulated, Upload, WriteObjects, WriteProbe,
+    JobDescription, Jobs, KeyFacts, Measures, NewJob, Notices, ObjectAt, ObjectFacts, OpenUpload, Order,
+    Original, Page, PartsPage, Pinned, Probe, ReadObjects, Simulated, Upload, WriteObjects, WriteProbe,
 };
 use brigade::report::Metrics;
 use brigade::steps::copy_object::PartRange;

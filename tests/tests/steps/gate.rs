@@ -252,7 +252,7 @@ async fn a_missing_checksum_that_looks_forbidden_is_asked_for() {
             assert!(asked);
             world.put(&reports, checksum, content.clone());
         }
-        Waiting::ForCanary | Waiting::ForJobs => {}
+        Waiting::ForCanary | Waiting::ForJobs | Waiting::ForRetry => {}
     });
     assert_eq!(gated.judged().await.verdict, Verdict::Succeeded);
 }

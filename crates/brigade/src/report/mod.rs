@@ -292,6 +292,9 @@ pub struct TransferReport {
     /// Why it was called off, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub called_off: Option<String>,
+    /// Why failures were not run again, if something went wrong with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unretried: Option<String>,
     /// A CSV manifest of the objects that failed, as an `s3://` address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_manifest: Option<String>,

@@ -83,6 +83,7 @@ pub(super) async fn judge<W: ReadObjects + WriteObjects>(
         jobs,
         canary: Some(canary.report).filter(|canary| !canary.jobs.is_empty()),
         called_off: called_off.clone(),
+        unretried: input.unretried.clone(),
         retry_manifest: failed.then(|| files.retry.to_string()),
         exceptions: failed.then(|| files.exceptions.to_string()),
         skipped_lists: (!skipped.is_empty()).then(|| {

@@ -57,6 +57,9 @@ pub struct Input {
     /// How often was looked before.
     #[serde(default)]
     pub looks: Looks,
+    /// Why nothing more can be run again, if something went wrong with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unretried: Option<String>,
     /// What the permission gate says to refusals.
     #[serde(default)]
     pub gate: Gate,

@@ -86,6 +86,9 @@ pub(super) async fn course<W: ReadObjects + WriteObjects>(
     work: &W,
 ) -> Result<Course, Error> {
     let Input { transfer, jobs, gate, .. } = input;
+    if transfer.retry.rounds == 0 || input.unretried.is_some() {
+        return Ok(Course::Rest);
+    }
     let round = 1 + jobs.iter().map(|job| job.round).max().unwrap_or(0);
     let mut sieve = Sieve {
         later: Later::default(),
@@ -100,7 +103,7 @@ pub(super) async fn course<W: ReadObjects + WriteObjects>(
     let mut next = Round { transfer, number: round, work, groups: BTreeMap::new() };
     for (seen, report) in &followed.jobs {
         // Somebody who cancels a job wants nothing of it run again.
-        if seen.status() == JobStatus::Cancelled || transfer.retry.rounds == 0 {
+        if seen.status() == JobStatus::Cancelled {
             continue;
         }
         sieve.later = Later::after(&seen.job, jobs);
