@@ -75,7 +75,7 @@ async fn rounds_are_bounded_and_pauses_grow() {
         let mut flow = flow(&scene, retrying(listing(), rounds));
         flow.while_waiting = Box::new(|_, _| {});
         let judged = flow.judged().await;
-        assert_eq!(rounds_of(&flow), vec![1; rounds as usize]);
+        assert_eq!(rounds_of(&flow), vec![1; rounds as usize], "{:?}", judged.report.unretried);
         assert_eq!((judged.verdict, judged.report.arrived, judged.report.failed), (Verdict::Partial, 2, 1));
         assert_conserved(&scene, &judged);
         let pauses: i64 = (0..rounds).map(|round| 60 * 4_i64.pow(round)).sum();
@@ -102,7 +102,7 @@ async fn what_lasts_is_not_run_again() {
 async fn refusals_are_run_again_once_the_gate_finds_nothing_missing() {
     let scene = Scene::small();
     scene.world.fail_copy_for_now("empty", denied(), 1);
-    scene.world.fail_copy_for_now("2026/secret.txt", slow_down(), 1);
+    scene.world.fail_copy_for_now("2026/one.jpg", slow_down(), 1);
     let mut flow = flow(&scene, inventory(&scene));
     let judged = flow.judged().await;
     assert_eq!(

@@ -6,7 +6,10 @@
 //! again comes to the same result.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use md5::{Digest, Md5};
 
 use super::followed::Followed;
@@ -196,10 +199,20 @@ struct Round<'a, W: WriteObjects> {
 struct Group<U> {
     number: u32,
     part: ObjectAt,
+    /// Compressed bytes are taken out of it as they come.
+    gzip: GzEncoder<Vec<u8>>,
     upload: U,
     md5: Md5,
     size: u64,
     count: u64,
+}
+
+impl<U: Upload> Group<U> {
+    async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
+        self.md5.update(&bytes);
+        self.size += bytes.len() as u64;
+        self.upload.push(&bytes).await.map_err(unwritten(&self.part))
+    }
 }
 
 impl<W: WriteObjects> Round<'_, W> {
@@ -212,16 +225,16 @@ impl<W: WriteObjects> Round<'_, W> {
             let number = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
             let key = Layout::of(&self.transfer.name).retry_part(self.number, number);
             let part = ObjectAt::new(&self.transfer.work_bucket, key);
-            let upload = self.work.upload(&part, "text/csv").await.map_err(unwritten(&part))?;
+            let upload = self.work.upload(&part, "application/gzip").await.map_err(unwritten(&part))?;
+            let gzip = GzEncoder::new(Vec::new(), Compression::fast());
             let (md5, size, count) = (Md5::new(), 0, 0);
-            self.groups.insert(kind.clone(), Group { number, part, upload, md5, size, count });
+            self.groups.insert(kind.clone(), Group { number, part, gzip, upload, md5, size, count });
         }
         if let Some(group) = self.groups.get_mut(&kind) {
-            let bytes = rows.text.as_bytes();
-            group.md5.update(bytes);
-            group.size += bytes.len() as u64;
             group.count += rows.count;
-            group.upload.push(bytes).await.map_err(unwritten(&group.part))?;
+            let Ok(()) = group.gzip.write_all(rows.text.as_bytes()) else { unreachable!("memory takes all") };
+            let compressed = std::mem::take(group.gzip.get_mut());
+            group.send(compressed).await?;
         }
         rows.text.clear();
         rows.count = 0;
@@ -231,7 +244,11 @@ impl<W: WriteObjects> Round<'_, W> {
     async fn finish(self, mended: bool) -> Result<RetryRound, Error> {
         let Self { transfer, number: round, work, groups } = self;
         let mut manifests = Vec::with_capacity(groups.len());
-        for ((turn, way, source), Group { number, part, upload, md5, size, count }) in groups {
+        for ((turn, way, source), mut group) in groups {
+            let Ok(()) = group.gzip.try_finish() else { unreachable!("memory takes all") };
+            let compressed = std::mem::take(group.gzip.get_mut());
+            group.send(compressed).await?;
+            let Group { number, part, upload, md5, size, count, .. } = group;
             upload.finish().await.map_err(unwritten(&part))?;
             let file = InventoryFile { key: part.key, size, md5: hex::encode(md5.finalize()) };
             let keys = Layout::of(&transfer.name).retry_manifest_of(round, number);
