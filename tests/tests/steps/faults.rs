@@ -37,6 +37,15 @@ fn work(scene: &Scene) -> BTreeMap<String, String> {
     let timeless = |key: &str, bytes: Vec<u8>| match serde_json::from_slice::<Value>(&bytes) {
         Ok(mut value) if key.ends_with("/report.json") => {
             value["ended"] = Value::Null;
+            for time in ["asked", "restored"] {
+                if let Some(at) = value["restores"].get_mut(time) {
+                    *at = Value::Null;
+                }
+            }
+            value.to_string()
+        }
+        Ok(mut value) if key.ends_with("/restores.json") => {
+            value["report"] = Value::Null;
             value.to_string()
         }
         Ok(mut value) if key.ends_with("/approval.json") => {

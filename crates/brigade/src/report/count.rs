@@ -24,7 +24,9 @@ pub struct Results {
 }
 
 /// What running a failed task again would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum ErrorClass {
     /// It may well succeed: throttling, time-outs and 5xx.
@@ -32,6 +34,7 @@ pub enum ErrorClass {
     /// It succeeds once a permission is granted, which the permission gate can tell.
     Refused,
     /// It may succeed once the cause is mended.
+    #[default]
     Lasting,
     /// It fails again, whatever is done about permissions or trouble.
     Final,
@@ -52,6 +55,7 @@ pub struct ErrorSummary {
     /// Some of the keys, decoded; 3 at most.
     pub examples: Vec<String>,
     /// What running these tasks again would do.
+    #[serde(default)]
     pub class: ErrorClass,
     /// What to do about it.
     pub next_step: String,

@@ -253,8 +253,10 @@ pub struct TransferReport {
     pub ended: Timestamp,
     /// Rows of the list, each of which is counted below exactly once: as arrived, failed, skipped, left,
     /// not run or not selected.
+    #[serde(default)]
     pub listed: u64,
     /// What was not selected, by reason; delete markers among them.
+    #[serde(default)]
     pub not_selected: BTreeMap<Unselected, u64>,
     /// What was selected.
     pub selected: Count,
@@ -271,10 +273,13 @@ pub struct TransferReport {
     /// Failures by error, the most frequent first. What a retry mended is not among them.
     pub errors: Vec<ErrorSummary>,
     /// What was to be copied and what arrived, by the way it went.
+    #[serde(default)]
     pub routes: Vec<Route>,
     /// The same by the first folder of the keys.
+    #[serde(default)]
     pub folders: Vec<Folder>,
     /// What was to be copied, by storage class at the source.
+    #[serde(default)]
     pub classes: BTreeMap<String, Count>,
     /// What was run again by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -313,6 +318,8 @@ struct Page<'a> {
     started: String,
     ended: String,
     bars: Vec<Bar>,
+    /// Times and what happened then.
+    timeline: Vec<(String, String)>,
 }
 
 struct Bar {
@@ -378,8 +385,15 @@ impl TransferReport {
             bar("not run", "dim", self.not_run),
         ];
         let to_the_second = |at: Timestamp| at.strftime("%F %T UTC").to_string();
-        Page { report: self, started: to_the_second(self.started), ended: to_the_second(self.ended), bars }
-            .render()
+        let timeline = self.timeline().into_iter().map(|moment| (to_the_second(moment.at), moment.what));
+        Page {
+            report: self,
+            started: to_the_second(self.started),
+            ended: to_the_second(self.ended),
+            bars,
+            timeline: timeline.collect(),
+        }
+        .render()
     }
 }
 
