@@ -5,11 +5,12 @@ use brigade::failure::{Failure, TRANSIENT};
 use brigade::id::{FunctionArn, KmsKeyArn};
 use brigade::layout::Layout;
 use brigade::manifest::Compression;
-use brigade::plan::{JobKind, PlanSummary};
+use brigade::plan::{JobKind, PlanSummary, RetryRound};
 use brigade::ports::Order;
 use brigade::report::{TransferReport, Verdict};
 use brigade::steps::check_inventory::{ListObject, Slice};
 use brigade::steps::create_job::Job;
+use brigade::steps::validate_permissions::RefusedObject;
 use brigade::steps::{
     await_confirmation, check_inventory, collect_report, create_job, decide, generate_manifest,
     update_job_status, validate_permissions, write_plan,
@@ -98,6 +99,7 @@ pub enum Waiting {
     ForPermissions,
     ForCanary,
     ForJobs,
+    ForRetry,
 }
 
 type WhileWaiting = Box<dyn FnMut(&World, Waiting) + Send>;
@@ -196,8 +198,8 @@ impl Flow {
         if plan.copy.objects == 0 {
             return self.collect_report(transfer, plan, [Vec::new(), Vec::new()], None).await;
         }
-        let warnings = self.pass_gate(&transfer, Some(&plan), None, self.now).await?;
-        let create_job::Output { jobs, due } = self.create_job(&transfer, &plan, JobKind::Copy).await?;
+        let warnings = self.pass_gate(&transfer, Some(&plan), None, Vec::new(), self.now).await?;
+        let create_job::Output { jobs, due } = self.create_job(&transfer, &plan, JobKind::Copy, None).await?;
         let mut called_off = if transfer.approval.required {
             self.await_confirmation(&transfer, &plan, warnings).await?
         } else {
@@ -229,7 +231,7 @@ impl Flow {
         plan: &PlanSummary,
         canary: &mut Vec<Job>,
     ) -> Result<Option<String>, Stopped> {
-        *canary = self.create_job(transfer, plan, JobKind::Canary).await?.jobs;
+        *canary = self.create_job(transfer, plan, JobKind::Canary, None).await?.jobs;
         self.tell(canary.clone(), Order::Confirm, "approved").await?;
         let mut looks = collect_report::Looks::default();
         for _ in 0..TURNS {
@@ -241,6 +243,8 @@ impl Flow {
                 canary: canary.clone(),
                 called_off: None,
                 looks,
+                unretried: None,
+                gate: collect_report::Gate::NotAsked,
             };
             let output: collect_report::Output = self.take(Call::CollectReport(input)).await?;
             if output.status == collect_report::Status::Ended {
@@ -274,7 +278,7 @@ impl Flow {
                 check_inventory::Status::Absent => self.wait(output.wait_seconds, Waiting::ForInventory),
                 check_inventory::Status::Forbidden => {
                     let since = *since.get_or_insert(self.now);
-                    self.pass_gate(&output.transfer, None, forbidden.clone(), since).await?;
+                    self.pass_gate(&output.transfer, None, forbidden.clone(), Vec::new(), since).await?;
                     granted = true;
                 }
             }
@@ -287,6 +291,7 @@ impl Flow {
         transfer: &Transfer,
         plan: Option<&PlanSummary>,
         forbidden: Option<ListObject>,
+        refused: Vec<RefusedObject>,
         since: Timestamp,
     ) -> Result<Vec<String>, Stopped> {
         let mut told = None;
@@ -295,6 +300,7 @@ impl Flow {
                 transfer: transfer.clone(),
                 plan: plan.cloned(),
                 forbidden: forbidden.clone(),
+                refused: refused.clone(),
                 since,
                 told,
             };
@@ -343,9 +349,15 @@ impl Flow {
         transfer: &Transfer,
         plan: &PlanSummary,
         kind: JobKind,
+        retry: Option<RetryRound>,
     ) -> Result<create_job::Output, Stopped> {
         for _ in 0..TURNS {
-            let input = create_job::Input { transfer: transfer.clone(), plan: plan.clone(), kind };
+            let input = create_job::Input {
+                transfer: transfer.clone(),
+                plan: plan.clone(),
+                kind,
+                retry: retry.clone(),
+            };
             match self.take::<create_job::Output>(Call::CreateJob(input)).await {
                 Ok(output) => return Ok(output),
                 Err(stopped) if stopped.error == "CreateJob.StillPreparing" => {}
@@ -401,10 +413,12 @@ impl Flow {
         &mut self,
         transfer: Transfer,
         plan: PlanSummary,
-        [jobs, canary]: [Vec<Job>; 2],
+        [mut jobs, canary]: [Vec<Job>; 2],
         mut called_off: Option<String>,
     ) -> Result<End, Stopped> {
         let mut looks = collect_report::Looks::default();
+        let mut gate = collect_report::Gate::NotAsked;
+        let mut unretried = None;
         for _ in 0..TURNS {
             let input = collect_report::Input {
                 transfer: transfer.clone(),
@@ -414,6 +428,8 @@ impl Flow {
                 canary: canary.clone(),
                 called_off: called_off.clone(),
                 looks,
+                unretried: unretried.clone(),
+                gate,
             };
             let output: collect_report::Output = self.take(Call::CollectReport(input)).await?;
             if let Some(verdict) = output.verdict {
@@ -423,12 +439,32 @@ impl Flow {
             looks = output.looks;
             match output.status {
                 collect_report::Status::Next => {
-                    self.tell(output.due, Order::Confirm, "the jobs before it have ended well").await?;
+                    self.tell(output.due, Order::Confirm, "what had to come before them is done").await?;
                 }
                 collect_report::Status::Stop => {
                     let reason = output.summary.unwrap_or_default();
                     self.tell([jobs.clone(), canary.clone()].concat(), Order::Cancel, &reason).await?;
                     called_off = Some(reason);
+                }
+                collect_report::Status::Retry => {
+                    self.wait(output.wait_seconds, Waiting::ForRetry);
+                    match self.create_job(&transfer, &plan, JobKind::Retry, output.retry).await {
+                        Ok(created) => {
+                            jobs.extend(created.jobs);
+                            self.tell(created.due, Order::Confirm, "what failed is run again").await?;
+                        }
+                        Err(stopped) => {
+                            unretried = Some(format!("nothing more was run again: {}", stopped.error));
+                        }
+                    }
+                }
+                collect_report::Status::Refused => {
+                    let asked = self.pass_gate(&transfer, Some(&plan), None, output.refused, self.now).await;
+                    gate = if asked.is_ok() {
+                        collect_report::Gate::Granted
+                    } else {
+                        collect_report::Gate::Missing
+                    };
                 }
                 collect_report::Status::Running | collect_report::Status::Ended => {
                     self.wait(output.wait_seconds, Waiting::ForJobs);
@@ -505,7 +541,8 @@ impl Flow {
             }
             Call::UpdateJobStatus(input) => said(update_job_status::run(wire(&input), &outside).await),
             Call::CollectReport(input) => {
-                said(collect_report::run(wire(&input), now, &outside, &work, &outside, &outside).await)
+                let (input, jobs, topic, log) = (wire(&input), &outside, &outside, &outside);
+                said(collect_report::run(input, now, jobs, &role, &work, topic, log).await)
             }
         }
     }

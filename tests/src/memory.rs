@@ -45,6 +45,8 @@ pub struct Content {
     pub storage_class: Option<StorageClass>,
     /// Whether it must be restored before it can be read.
     pub archived: bool,
+    /// Looks that find it still archived once its restore has begun.
+    pub restoring: Option<u32>,
     /// Its encryption, as inventories name it.
     pub encryption: Option<String>,
     /// The KMS key it is encrypted with.
@@ -270,6 +272,26 @@ impl World {
 }
 
 impl State {
+    /// The version that stands at a place, to be changed there.
+    fn version_mut(&mut self, at: &ObjectAt) -> Option<&mut Content> {
+        let versions = self.buckets.get_mut(&at.bucket)?.objects.get_mut(at.key.as_str())?;
+        let found = match &at.version {
+            None => versions.last_mut(),
+            Some(id) => versions.iter_mut().find(|version| version.id == *id),
+        };
+        found?.content.as_mut()
+    }
+
+    /// Lets a restore go on, as somebody looks.
+    fn go_on_restoring(&mut self, at: &ObjectAt) {
+        let Some(content) = self.version_mut(at) else { return };
+        match content.restoring {
+            Some(0) => content.archived = false,
+            Some(looks) => content.restoring = Some(looks - 1),
+            None => {}
+        }
+    }
+
     fn bucket(&self, name: &BucketName) -> &Bucket {
         self.buckets.get(name).unwrap_or_else(|| panic!("the test made no bucket {name}"))
     }
@@ -381,7 +403,8 @@ impl ReadObjects for View {
     type Body = Chunks;
 
     async fn head(&self, at: &ObjectAt) -> AwsResult<ObjectFacts> {
-        let state = self.world.state();
+        let mut state = self.world.state();
+        state.go_on_restoring(at);
         // A HEAD has no body, so neither a refusal nor its reason comes with words.
         let content = state.find(self.who, read_action("s3:GetObject", at), at).map_err(|e| match e {
             AwsError::Forbidden(_) => AwsError::Forbidden("Forbidden".to_owned()),

@@ -327,14 +327,19 @@ mod tests {
     use super::{About, Estimate, Span};
     use crate::cost::{Effort, Work};
     use crate::plan::specimen::{GIB, manifests, object, tally, transfer};
+    use crate::request::{RestoreRequest, RestoreTier};
     use crate::route::{SourceObject, Way};
     use crate::tally::{Count, Tally};
+    use crate::transfer::Transfer;
 
     fn of(tally: &Tally, canary: u64) -> Estimate {
-        let transfer = transfer();
+        of_transfer(&transfer(), tally, canary)
+    }
+
+    fn of_transfer(transfer: &Transfer, tally: &Tally, canary: u64) -> Estimate {
         let manifests = manifests(tally);
         let effort = Effort::default();
-        Estimate::of(&Work { transfer: &transfer, tally, manifests: &manifests, canary, effort })
+        Estimate::of(&Work { transfer, tally, manifests: &manifests, canary, effort })
     }
 
     fn counted(object: SourceObject, way: Way, count: Count) -> Tally {
@@ -362,7 +367,8 @@ mod tests {
     fn archives_take_hours_by_tier_and_class() {
         let hours = |class| {
             let count = Count { objects: 1000, bytes: GIB };
-            let estimate = of(&counted(object("a", GIB, class, "SSE-S3"), Way::Restore, count), 0);
+            let way = if class == "INTELLIGENT_TIERING" { Way::RestoreTier } else { Way::Restore };
+            let estimate = of(&counted(object("a", GIB, class, "SSE-S3"), way, count), 0);
             assert_eq!(estimate.copy, Span::default());
             let figures = estimate.assumptions.iter().map(|assumed| (assumed.about, assumed.figures()));
             let [bulk, standard] = [About::BulkHours, About::StandardHours].map(|about| {
@@ -371,12 +377,23 @@ mod tests {
             let takes = estimate.besides.iter().map(|besides| besides.takes.shortest);
             (bulk, standard, takes.collect::<Vec<_>>())
         };
-        // The storage class counts one object; the others of the thousand lie in an archive tier.
         let glacier = hours("GLACIER");
-        assert_eq!((glacier.0.as_str(), glacier.1.as_str()), ("5 to 48", "3 to 12"));
+        assert_eq!((glacier.0.as_str(), glacier.1.as_str()), ("5 to 12", "3 to 5"));
+        let tiered = hours("INTELLIGENT_TIERING");
+        assert_eq!((tiered.0.as_str(), tiered.1.as_str()), ("5 to 48", "3 to 12"));
         let deep = hours("DEEP_ARCHIVE");
         assert_eq!((deep.0.as_str(), deep.1.as_str()), ("48", "12"));
         assert_eq!(deep.2[0] - deep.2[1], 36 * 3600);
+    }
+
+    #[test]
+    fn restores_that_are_asked_for_come_before_their_copies() {
+        let count = Count { objects: 1000, bytes: GIB };
+        let tally = counted(object("a", GIB, "GLACIER", "SSE-S3"), Way::Restore, count);
+        let restore = Some(RestoreRequest { tier: RestoreTier::Standard, days: 1 });
+        let estimate = of_transfer(&Transfer { restore, ..transfer() }, &tally, 0);
+        let hours = [estimate.copy.shortest / 3600, estimate.copy.longest / 3600];
+        assert_eq!((hours, estimate.besides.len()), ([3, 5], 0));
     }
 
     #[test]

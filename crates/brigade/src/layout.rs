@@ -151,7 +151,7 @@ impl<'a> Layout<'a> {
     /// The rows of a retry's manifest, counted from 0 in its round.
     #[must_use]
     pub fn retry_part(self, round: u32, number: u32) -> ObjectKey {
-        self.key(&format!("retries/{round}/{number:04}/part.csv"))
+        self.key(&format!("retries/{round}/{number:04}/part.csv.gz"))
     }
 
     /// That manifest, in the shape of an inventory's, and its MD5.
@@ -195,6 +195,12 @@ impl<'a> Layout<'a> {
     #[must_use]
     pub fn retry_manifest(self) -> ObjectKey {
         self.key("retry/manifest.csv")
+    }
+
+    /// A CSV of the objects that failed, with their errors.
+    #[must_use]
+    pub fn exceptions(self) -> ObjectKey {
+        self.key("exceptions.csv")
     }
 
     /// The transfer's report, for machines.

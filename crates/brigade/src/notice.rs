@@ -103,6 +103,20 @@ pub fn verdict(report: &TransferReport, page: &str) -> Notice {
     if let Some(canary) = report.canary.as_ref().filter(|canary| canary.is_clean()) {
         lines.push(format!("The canary was clean: {} arrived.", objects(canary.objects)));
     }
+    for round in &report.rounds {
+        lines.push(format!(
+            "Round {} of the retries ran {} tasks again; {} succeeded.",
+            round.round, round.tasks, round.succeeded
+        ));
+    }
+    lines.extend(report.unretried.iter().map(|why| format!("Not run again: {why}")));
+    if let Some(restores) = &report.restores {
+        lines.push(format!(
+            "{} were restored or being restored, {} restores were refused.",
+            objects(restores.begun),
+            restores.refused
+        ));
+    }
     for error in &report.errors {
         lines.push(format!(
             "{} failed with {} {}. {}",
@@ -110,7 +124,11 @@ pub fn verdict(report: &TransferReport, page: &str) -> Notice {
         ));
     }
     for (way, count) in &report.left {
-        lines.push(format!("{} left: {}.", count.objects, way.explain()));
+        lines.push(format!(
+            "{} left ({}): archived; ask for restore in the request.",
+            count.objects,
+            way.as_str()
+        ));
     }
     for (reason, count) in &report.skipped {
         lines.push(format!("{} skipped: {}.", count.objects, reason.explain()));
@@ -120,7 +138,7 @@ pub fn verdict(report: &TransferReport, page: &str) -> Notice {
     }
     lines.extend(report.discrepancies.iter().cloned());
     if let Some(manifest) = &report.retry_manifest {
-        lines.push(format!("To run the failures again: {manifest}"));
+        lines.push(format!("To run the failures again: brigade retry {} ({manifest})", report.transfer));
     }
     lines.push(format!("Report: {page}"));
     Notice {

@@ -266,10 +266,10 @@ impl RestoreTier {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RetryRequest {
-    /// How often: 0 to 5, 3 when left out. Only what failed is run again, by jobs of its own: passing
-    /// errors (throttling, 5xx, timeouts) each time, refusals once, when the permission gate finds
-    /// nothing missing any more.
-    #[schemars(range(max = 5))]
+    /// How often passing errors (throttling, 5xx, timeouts) are run again: 0 to 3, 3 when left out. What
+    /// failed runs by itself, as jobs of its own; unless this is 0, what was refused once more, when the
+    /// permission gate finds nothing missing any more.
+    #[schemars(range(max = 3))]
     pub rounds: u32,
 }
 
@@ -381,7 +381,7 @@ impl Default for RetryRequest {
 
 impl RetryRequest {
     /// The most rounds.
-    pub const MOST: u32 = 5;
+    pub const MOST: u32 = 3;
 
     /// Whether nothing was said about it.
     #[must_use]

@@ -164,6 +164,9 @@ pub enum Turn {
 }
 
 impl Turn {
+    /// Every turn, in the order in which they run.
+    pub const ALL: [Self; 2] = [Self::Noncurrent, Self::Current];
+
     /// The turn as it stands in a path, and in the plan.
     #[must_use]
     pub fn as_str(self) -> &'static str {

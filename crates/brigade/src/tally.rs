@@ -512,7 +512,7 @@ impl Prefixes {
 }
 
 /// A key's first folder with its slash, or nothing.
-fn first_folder(key: &str) -> &str {
+pub(crate) fn first_folder(key: &str) -> &str {
     key.find('/').map_or("", |slash| &key[..=slash])
 }
 
@@ -778,6 +778,41 @@ mod tests {
         assert_eq!(folders(3), ["a", "b", "c"]);
         assert_eq!(folders(80), ["a", "a", "b", "b", "c"]);
         assert_eq!(folders(0), [""; 0]);
+    }
+
+    #[test]
+    fn every_way_is_sampled_and_no_other_takes_a_place_from_native_copies() {
+        let object = |key: String| SourceObject {
+            key: key.parse().expect("a key"),
+            version: None,
+            size: Some(1),
+            storage_class: None,
+            archived: false,
+            encryption: None,
+        };
+        let sampled = |copies: usize, others: usize| {
+            let mut counter = Counter::default();
+            for (way, count) in [(Way::Multipart, others), (Way::Copy, copies), (Way::Restore, others)] {
+                for at in 0..count {
+                    let object = object(format!("{}-{at:03}/x", way.as_str()));
+                    counter.count(&object.listed("photos"), Route::Manifest(way));
+                }
+            }
+            let tally = counter.take();
+            let keys = tally.sample.objects().into_iter().map(|sampled| sampled.object.key.to_string());
+            keys.collect::<BTreeSet<String>>()
+        };
+        let of = |keys: &BTreeSet<String>, way: Way| {
+            keys.iter().filter(|key| key.starts_with(&format!("{}-", way.as_str()))).count()
+        };
+        let few = sampled(3, 3);
+        assert_eq!(Way::ALL.map(|way| of(&few, way)), [3, 3, 3, 0, 0]);
+        let many = sampled(200, 200);
+        // A kind for the bucket, one for each class, all others for the folders of native copies.
+        assert_eq!([Way::Multipart, Way::Restore].map(|way| of(&many, way)), [2, 2]);
+        assert!(of(&many, Way::Copy) >= Sample::KINDS - 4, "{many:?}");
+        let alone = sampled(0, 200);
+        assert!(of(&alone, Way::Multipart) > 20, "{alone:?}");
     }
 
     fn tally_of(objects: &[SourceObject]) -> Tally {

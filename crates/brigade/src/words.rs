@@ -1,5 +1,7 @@
 //! Numbers, money and time, for a person.
 
+use serde::Serialize;
+
 /// A number with its thousands apart: `1,234,567`.
 #[must_use]
 pub fn grouped(number: u64) -> String {
@@ -18,6 +20,20 @@ pub fn grouped(number: u64) -> String {
 #[must_use]
 pub fn objects(number: u64) -> String {
     if number == 1 { "1 object".to_owned() } else { format!("{} objects", grouped(number)) }
+}
+
+/// A name of the plan's, such as `deleteMarker`, in words.
+#[must_use]
+pub(crate) fn in_words(name: &impl Serialize) -> String {
+    let name = serde_json::to_value(name).unwrap_or_default();
+    let mut words = String::new();
+    for letter in name.as_str().unwrap_or_default().chars() {
+        if letter.is_uppercase() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
 }
 
 /// US dollars: `$1,234.50`, and `< $0.01` for less than a cent.

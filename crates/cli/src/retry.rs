@@ -13,7 +13,7 @@ use aws_config::SdkConfig;
 use aws_sdk_sfn::types::ExecutionStatus;
 use brigade::id::{ObjectKey, TransferName};
 use brigade::notice;
-use brigade::report::{ErrorSummary, TransferReport};
+use brigade::report::{ErrorClass, ErrorSummary, TransferReport};
 use brigade::request::{
     CsvSource, DestinationRequest, ListingSource, ObjectSource, SourceRequest, TransferRequest, Trigger,
 };
@@ -35,11 +35,6 @@ use crate::watch::{
 const LONGEST_NAME: usize = 80;
 /// Seconds that a new execution may stay unseen.
 const LOOKS_FOR_A_NEW_EXECUTION: u32 = 15;
-/// What a report's advice says where running a task again helps.
-const RUN_AGAIN: &str = "run the retry manifest";
-/// What it says instead where something else comes first.
-const RUN_THEN: &str = "hen run the retry manifest";
-
 const EXIT_CODES: &str = "Exit codes:
   0  started, or nothing is left to be run again
   1  AWS refused, or the old transfer has no report
@@ -113,14 +108,12 @@ enum Prospect {
 }
 
 impl Prospect {
-    /// What the report advises.
+    /// What the report says of it.
     fn of(error: &ErrorSummary) -> Self {
-        if error.next_step.contains(RUN_THEN) {
-            Self::AfterMending
-        } else if error.next_step.contains(RUN_AGAIN) {
-            Self::Good
-        } else {
-            Self::None
+        match error.class {
+            ErrorClass::Passing => Self::Good,
+            ErrorClass::Refused | ErrorClass::Lasting => Self::AfterMending,
+            ErrorClass::Final => Self::None,
         }
     }
 }

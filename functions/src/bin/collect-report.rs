@@ -7,9 +7,10 @@ use jiff::Timestamp;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     let aws = Aws::from_env().await?;
-    let (jobs, work, topic) = (aws.batch_operations(), aws.store(), aws.topic());
+    let (jobs, role) = (aws.batch_operations(), aws.role_store().await);
+    let (work, topic) = (aws.store(), aws.topic());
     serve(async |input, _| {
-        collect_report::run(input, Timestamp::now(), &jobs, &work, &topic, &MetricsLog).await
+        collect_report::run(input, Timestamp::now(), &jobs, &role, &work, &topic, &MetricsLog).await
     })
     .await
 }

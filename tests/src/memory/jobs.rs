@@ -78,7 +78,10 @@ pub struct JobRecord {
 pub(super) struct JobBook {
     jobs: Vec<Job>,
     pace: Pace,
-    faults: Vec<(String, TaskFault)>,
+    /// Keys whose copies fail, and how often they still do.
+    faults: Vec<(String, TaskFault, Option<u32>)>,
+    /// Looks that find an object archived whose restore has begun.
+    restore_looks: u32,
     copied: Vec<Copied>,
     reports_held: bool,
     miscounted: u64,
@@ -127,6 +130,16 @@ impl Job {
     }
 }
 
+impl JobBook {
+    /// Why the copy of an object fails this time, if it does.
+    fn fault_of(&mut self, key: &str) -> Option<TaskFault> {
+        let found = self.faults.iter_mut().find(|(failing, _, times)| failing == key && *times != Some(0));
+        let (_, fault, times) = found?;
+        *times = times.map(|times| times - 1);
+        Some(fault.clone())
+    }
+}
+
 impl World {
     /// Sets how fast jobs go.
     pub fn set_pace(&self, pace: Pace) {
@@ -135,7 +148,17 @@ impl World {
 
     /// Makes the copy of an object fail.
     pub fn fail_copy(&self, key: &str, fault: TaskFault) {
-        self.state().jobs.faults.push((key.to_owned(), fault));
+        self.state().jobs.faults.push((key.to_owned(), fault, None));
+    }
+
+    /// Makes the copy of an object fail so many times.
+    pub fn fail_copy_for_now(&self, key: &str, fault: TaskFault, times: u32) {
+        self.state().jobs.faults.push((key.to_owned(), fault, Some(times)));
+    }
+
+    /// Lets restores take so many looks at each object.
+    pub fn restores_take(&self, looks: u32) {
+        self.state().jobs.restore_looks = looks;
     }
 
     /// Lets every copy succeed again.
@@ -349,8 +372,7 @@ impl World {
         task: &Task,
     ) -> Result<(), TaskFault> {
         let decoded = percent_decode_str(&task.encoded_key).decode_utf8_lossy().into_owned();
-        let fault = self.state().jobs.faults.iter().find(|(key, _)| *key == decoded).cloned();
-        if let Some((_, fault)) = fault {
+        if let Some(fault) = self.state().jobs.fault_of(&decoded) {
             return Err(fault);
         }
         let event = json!({
@@ -470,6 +492,7 @@ impl State {
                 return self.end(at, JobStatus::Complete);
             };
             let outcome = match &task.outcome {
+                _ if job.restores => self.restore(task),
                 Some(of_function) => of_function.clone().map(|()| self.note_copied(&job.transfer, task)),
                 None => self.copy(&job.transfer, &job.prefix, task),
             };
@@ -501,6 +524,34 @@ impl State {
         }
     }
 
+    /// Asks for an object's restore.
+    fn restore(&mut self, task: &Task) -> Result<(), TaskFault> {
+        let fault = |status, code: &str| {
+            Err(TaskFault { status, code: code.to_owned(), message: "the restore was refused".to_owned() })
+        };
+        let decoded = percent_decode_str(&task.encoded_key).decode_utf8_lossy().into_owned();
+        let (Ok(bucket), Ok(key)) = (task.bucket.parse(), decoded.parse()) else {
+            return fault(400, "InvalidArgument");
+        };
+        let version = task.version.as_deref().and_then(|version| version.parse().ok());
+        let at = ObjectAt { bucket, key, version };
+        if self.allow(Who::Role, "s3:RestoreObject", &at.bucket, Some(at.key.as_str())).is_err() {
+            return fault(403, "AccessDenied");
+        }
+        let looks = self.jobs.restore_looks;
+        match self.version_mut(&at) {
+            Some(content) if content.archived && content.restoring.is_some() => {
+                fault(409, "RestoreAlreadyInProgress")
+            }
+            Some(content) if content.archived => {
+                content.restoring = Some(looks);
+                Ok(())
+            }
+            Some(_) => fault(403, "InvalidObjectState"),
+            None => fault(404, "NoSuchKey"),
+        }
+    }
+
     fn copy(&mut self, transfer: &Transfer, prefix: &str, task: &Task) -> Result<(), TaskFault> {
         let fault = |status, code: &str, message: &str| TaskFault {
             status,
@@ -515,8 +566,8 @@ impl State {
         let key: ObjectKey = key
             .and_then(|key| key.parse().ok())
             .ok_or_else(|| fault(400, "InvalidKey", "the key can't be decoded"))?;
-        if let Some((_, fault)) = self.jobs.faults.iter().find(|(failing, _)| failing == key.as_str()) {
-            return Err(fault.clone());
+        if let Some(fault) = self.jobs.fault_of(key.as_str()) {
+            return Err(fault);
         }
         let version: Option<VersionId> = match task.version.as_deref() {
             None => None,

@@ -2,14 +2,18 @@
 
 use std::sync::{Arc, Mutex};
 
-use brigade::finding::{FindingKind, Findings};
+use brigade::finding::{FindingKind, Findings, Severity};
+use brigade::policy::Place;
+use brigade::ports::{BucketSettings, Simulated};
 use brigade::report::Verdict;
-use serde_json::json;
-use tests::flow::{Call, Flow, Waiting};
+use brigade::route::StorageClass;
+use brigade::steps::validate_permissions::{self, RefusedObject};
+use serde_json::{Value, json};
+use tests::flow::{Call, Flow, Operator, Stopped, Waiting};
 use tests::memory::{Content, World};
-use tests::scene::Scene;
+use tests::scene::{Scene, id};
 
-use super::{assert_copied, csv, flow, inventory, listing};
+use super::{assert_copied, csv, flow, inventory, listing, plan_of};
 
 /// The findings of the last look.
 fn findings(scene: &Scene) -> Findings {
@@ -252,7 +256,7 @@ async fn a_missing_checksum_that_looks_forbidden_is_asked_for() {
             assert!(asked);
             world.put(&reports, checksum, content.clone());
         }
-        Waiting::ForCanary | Waiting::ForJobs => {}
+        Waiting::ForCanary | Waiting::ForJobs | Waiting::ForRetry => {}
     });
     assert_eq!(gated.judged().await.verdict, Verdict::Succeeded);
 }
@@ -298,4 +302,278 @@ async fn a_csv_in_a_closed_bucket_opens_too() {
     let judged = gated.judged().await;
     assert_eq!((judged.verdict, judged.report.arrived), (Verdict::Succeeded, 2));
     assert_eq!(instructions(&scene).len(), 1);
+}
+
+/// What one look finds, at a gate that gives up at once; none if it opens.
+async fn one_look(scene: &Scene, mut input: Value) -> Findings {
+    input["permissions"] = json!({ "hours": 0 });
+    input["approval"] = json!({ "required": true });
+    let mut gated = flow(scene, input);
+    gated.operator = Operator::Rejects;
+    gated.run().await;
+    findings(scene)
+}
+
+fn asking(mut input: Value, field: &str, value: Value) -> Value {
+    input[field] = value;
+    input
+}
+
+fn archive(scene: &Scene, key: &str, content: Content) {
+    let class = Some(StorageClass::new("GLACIER"));
+    scene.world.put(scene.photos(), key, Content { storage_class: class, archived: true, ..content });
+}
+
+/// The actions of every statement for a bucket that findings ask for.
+fn asked_of(findings: &Findings, bucket: &str) -> Vec<String> {
+    let grants = findings.grants();
+    let of_bucket = grants.iter().filter(|grant| grant.place == Place::BucketPolicy(id(bucket)));
+    of_bucket.flat_map(|grant| &grant.statements).flat_map(|statement| statement.action.clone()).collect()
+}
+
+#[tokio::test]
+async fn a_restore_is_proved_on_what_is_not_archived() {
+    let scene = Scene::small();
+    archive(&scene, "cold/one", Content::of("ice"));
+    scene.world.deny("s3:RestoreObject", "arn:aws:s3:::photos/*");
+    let found = one_look(&scene, asking(listing(), "restore", json!({}))).await;
+    assert_eq!(kinds(&found), [FindingKind::RestoreForbidden]);
+    let finding = found.iter().next().unwrap();
+    assert!(finding.proven && finding.evidence.contains("s3:RestoreObject"), "{finding:?}");
+    assert_eq!(finding.account, scene.deployment.source_account);
+    assert_eq!(scene.world.restored_by_probes(), [""; 0], "a restore costs money");
+
+    scene.world.deny_nothing();
+    let again = Scene { world: scene.world.clone(), ..Scene::default() };
+    let input = asking(asking(listing(), "restore", json!({})), "name", json!("tuesday"));
+    let mut gated = flow(&again, input);
+    gated.operator = Operator::Rejects;
+    gated.run().await;
+    assert_eq!(kinds(&findings_of(&again.world, &again, "tuesday")), []);
+    assert_eq!(scene.world.restored_by_probes(), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_source_is_asked_for_restores_only_where_there_are_some() {
+    let restoring = || asking(listing(), "restore", json!({}));
+    for (archived, input, expected) in
+        [(true, listing(), false), (false, restoring(), false), (true, restoring(), true)]
+    {
+        let scene = Scene::small();
+        if archived {
+            archive(&scene, "cold/one", Content::of("ice"));
+        }
+        scene.world.deny("s3:GetObject", "arn:aws:s3:::photos/2026/*");
+        let asked = asked_of(&one_look(&scene, input).await, "photos");
+        assert!(asked.contains(&"s3:GetObject".to_owned()), "{asked:?}");
+        assert_eq!(asked.contains(&"s3:RestoreObject".to_owned()), expected, "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_restore_that_can_not_be_proved_is_told_and_not_begun() {
+    let scene = Scene::default();
+    archive(&scene, "cold/one", Content::of("ice"));
+    scene.world.deny("s3:RestoreObject", "arn:aws:s3:::photos/*");
+    let restoring = || asking(listing(), "restore", json!({}));
+    let found = one_look(&scene, restoring()).await;
+    assert_eq!(kinds(&found), [FindingKind::RestoreUnproven]);
+    let finding = found.iter().next().unwrap();
+    assert_eq!((finding.severity, finding.proven), (Severity::Warns, false));
+    let check = finding.command.as_deref().unwrap();
+    assert!(check.starts_with("brigade grants check") && check.contains("--restore"), "{check}");
+    assert_eq!(scene.world.restored_by_probes(), [""; 0]);
+
+    // Our own side can be asked all the same.
+    let scene = Scene::default();
+    archive(&scene, "cold/one", Content::of("ice"));
+    scene.world.simulate(&scene.deployment.batch_role, "s3:RestoreObject", Simulated::NotAllowed);
+    let found = one_look(&scene, restoring()).await;
+    assert_eq!(kinds(&found), [FindingKind::RestoreForbidden, FindingKind::RestoreUnproven]);
+    let ours = found.iter().next().unwrap();
+    assert_eq!(ours.grant.as_ref().unwrap().statements[0].sid, "ReadSource");
+}
+
+#[tokio::test]
+async fn archived_objects_are_tried_as_far_as_they_can_be() {
+    let restoring = asking(listing(), "restore", json!({}));
+    let scene = Scene::small();
+    archive(&scene, "cold/one", Content::under(&scene.source_key, "ice"));
+    let found = one_look(&scene, restoring.clone()).await;
+    assert_eq!(kinds(&found), [FindingKind::KeyUnproven], "its key is met, and can't be tried");
+    assert!(found.iter().next().unwrap().problem.contains("only archived objects"));
+
+    let scene = Scene::small();
+    archive(&scene, "cold/one", Content::of("ice"));
+    scene.world.deny("s3:GetObject", "arn:aws:s3:::photos/cold/*");
+    let found = one_look(&scene, restoring.clone()).await;
+    assert_eq!(kinds(&found), [FindingKind::SourceUnreadable]);
+    let found = one_look(&scene, asking(listing(), "name", json!("tuesday"))).await;
+    assert_eq!(kinds(&found), [FindingKind::SourceUnreadable], "what monday found");
+    assert_eq!(kinds(&findings_of(&scene.world, &scene, "tuesday")), [], "what stays is not tried");
+}
+
+#[tokio::test]
+async fn renamed_objects_are_tried_too() {
+    let scene = Scene::small();
+    scene.world.deny("s3:GetObject", "arn:aws:s3:::photos/2026/*");
+    let rename = json!({ "rename": { "from": "2026/", "to": "old/" } });
+    let found = one_look(&scene, asking(listing(), "destination", rename)).await;
+    assert_eq!(kinds(&found), [FindingKind::SourceUnreadable]);
+}
+
+#[tokio::test]
+async fn what_the_function_takes_is_asked_for_where_it_copies() {
+    let role = Scene::default().deployment.batch_role;
+    let copier = id("arn:aws:iam::222222222222:role/brigade-copy-object");
+    let large = |scene: &Scene| {
+        let size = Some((5 << 30) + 1);
+        scene.world.put(scene.photos(), "large/one", Content { size, ..Content::of("huge") });
+    };
+    let refusals = [
+        (&role, "lambda:InvokeFunction", FindingKind::FunctionForbidden, "InvokeCopyObject"),
+        (&role, "s3:AbortMultipartUpload", FindingKind::PartsForbidden, "WriteCopies"),
+        (&role, "s3:ListMultipartUploadParts", FindingKind::PartsForbidden, "WriteCopies"),
+        (&role, "s3:ListBucketMultipartUploads", FindingKind::PartsForbidden, "FindUploads"),
+        (&copier, "sts:AssumeRole", FindingKind::FunctionForbidden, "ActAsTheBatchRole"),
+        (&copier, "s3:PutObject", FindingKind::FunctionForbidden, "NoteUploads"),
+        (&copier, "s3:ListBucket", FindingKind::FunctionForbidden, "ListNotes"),
+    ];
+    for (role, action, kind, sid) in refusals {
+        let scene = Scene::small();
+        scene.world.simulate(role, action, Simulated::NotAllowed);
+        assert_eq!(kinds(&one_look(&scene, listing()).await), [], "{action} is not needed");
+
+        let scene = Scene::small();
+        large(&scene);
+        scene.world.simulate(role, action, Simulated::NotAllowed);
+        let found = one_look(&scene, listing()).await;
+        assert_eq!(kinds(&found), [kind], "{action}");
+        let finding = found.iter().next().unwrap();
+        let grant = finding.grant.as_ref().unwrap();
+        assert_eq!((&grant.place, grant.statements[0].sid.as_str()), (&Place::RolePolicy(role.clone()), sid));
+        assert!(finding.command.as_deref().unwrap().starts_with("aws iam put-role-policy"));
+    }
+
+    let scene = Scene::small();
+    large(&scene);
+    let deny = json!([{
+        "Sid": "Tidy", "Effect": "Deny", "Principal": "*", "Action": "s3:AbortMultipartUpload",
+        "Resource": "arn:aws:s3:::archive/*"
+    }]);
+    let policy = json!({ "Version": "2012-10-17", "Statement": deny });
+    let settings =
+        BucketSettings { versioned: true, policy: Some(policy.to_string()), ..BucketSettings::default() };
+    scene.world.set_up(scene.archive(), settings);
+    let found = one_look(&scene, listing()).await;
+    assert_eq!(kinds(&found), [FindingKind::PartsForbidden]);
+    assert!(found.iter().next().unwrap().exemption.is_some());
+}
+
+#[tokio::test]
+async fn verifying_asks_for_what_it_takes() {
+    let verifying = |how: &str| asking(listing(), "verify", json!(how));
+    let role = Scene::default().deployment.batch_role;
+    for (how, action, found) in [
+        ("none", "s3:GetObject", false),
+        ("size", "s3:GetObject", true),
+        ("size", "s3:RestoreObject", false),
+        ("checksum", "s3:GetObjectVersion", true),
+        ("checksum", "s3:RestoreObject", true),
+    ] {
+        let scene = Scene::small();
+        scene.world.simulate(&role, action, Simulated::NotAllowed);
+        let expected: &[FindingKind] = if found { &[FindingKind::CopiesUnreadable] } else { &[] };
+        assert_eq!(kinds(&one_look(&scene, verifying(how)).await), expected, "{action} for {how}");
+    }
+    for (how, expected) in [("size", false), ("checksum", true)] {
+        let scene = Scene::small();
+        scene.world.deny("s3:RestoreObject", "arn:aws:s3:::photos/*");
+        let found = one_look(&scene, verifying(how)).await;
+        assert_eq!(found.iter().any(|finding| finding.kind == FindingKind::RestoreForbidden), expected);
+        assert_eq!(asked_of(&found, "photos").contains(&"s3:GetObjectVersion".to_owned()), expected);
+    }
+}
+
+#[tokio::test]
+async fn jobs_in_the_sources_region_are_steered_there() {
+    let creator = Scene::default().deployment.creator_role;
+    let mut scene = Scene::small();
+    scene.deployment.source_region = id("eu-west-1");
+    scene.world.move_bucket(scene.photos(), "eu-west-1");
+    archive(&scene, "cold/one", Content::of("ice"));
+    scene.world.simulate(&creator, "s3:DescribeJob", Simulated::NotAllowed);
+    let found = one_look(&scene, asking(listing(), "restore", json!({}))).await;
+    assert_eq!(kinds(&found), [FindingKind::CreatorForbidden]);
+    let finding = found.iter().next().unwrap();
+    let jobs = ["us-east-1", "eu-west-1"].map(|region| format!("arn:aws:s3:{region}:222222222222:job/*"));
+    assert_eq!(finding.grant.as_ref().unwrap().statements[0].resource, jobs);
+    assert_eq!(finding.probes, 2, "asked for both Regions");
+}
+
+/// The gate as it is entered again after a job: with the plan that the transfer has.
+async fn look_again(flow: &Flow, refused: Vec<RefusedObject>) -> Result<Value, Stopped> {
+    let planned = |call: &Call| match call {
+        Call::ValidatePermissions(input) if input.plan.is_some() => Some(input.clone()),
+        _ => None,
+    };
+    let input = flow.calls.iter().find_map(planned).unwrap();
+    let input = validate_permissions::Input { refused, told: None, since: flow.now, ..input };
+    flow.invoke(Call::ValidatePermissions(input)).await
+}
+
+#[tokio::test]
+async fn what_a_job_was_refused_is_tried() {
+    let scene = Scene::small();
+    let number = |number: usize| format!("2026/{number:03}.jpg");
+    for at in 0..200 {
+        scene.world.put(scene.photos(), &number(at), Content::of("one of many"));
+    }
+    let mut gated = flow(&scene, listing());
+    assert_eq!(gated.judged().await.verdict, Verdict::Succeeded);
+    let sampled: Vec<String> = plan_of(&scene)
+        .tally
+        .sample
+        .objects()
+        .into_iter()
+        .map(|sampled| sampled.object.key.to_string())
+        .collect();
+    let hidden: Vec<String> = (0..200).map(number).filter(|key| !sampled.contains(key)).take(2).collect();
+    for key in &hidden {
+        scene.world.deny("s3:GetObject", &format!("arn:aws:s3:::photos/{key}"));
+    }
+    let refused = |key: &str| RefusedObject { bucket: scene.photos().clone(), key: id(key), version: None };
+    let both: Vec<RefusedObject> = hidden.iter().map(|key| refused(key)).collect();
+    assert_eq!(look_again(&gated, Vec::new()).await.unwrap()["status"], "GRANTED", "the sample is no help");
+    assert_eq!(look_again(&gated, vec![refused("gone by now")]).await.unwrap()["status"], "GRANTED");
+
+    let answer = look_again(&gated, both.clone()).await.unwrap();
+    assert_eq!((&answer["status"], &answer["findings"]), (&json!("MISSING"), &json!(1)));
+    let found = findings(&scene);
+    let problem = &found.iter().next().unwrap().problem;
+    assert!(hidden.iter().all(|key| problem.contains(&format!("s3://photos/{key}"))), "{problem}");
+    assert!(problem.ends_with("which a job was refused"), "{problem}");
+
+    scene.world.deny_nothing();
+    assert_eq!(look_again(&gated, both).await.unwrap()["status"], "GRANTED");
+    assert_eq!(kinds(&findings(&scene)), []);
+}
+
+#[tokio::test]
+async fn a_refused_version_is_tried_with_its_version_and_its_tags() {
+    let scene = Scene::motley();
+    let mut gated = flow(&scene, inventory(&scene));
+    gated.run().await;
+    let version = scene.world.versions(scene.photos()).into_iter().find(|(key, _)| key == "2026/tagged");
+    let refused = RefusedObject {
+        bucket: scene.photos().clone(),
+        key: id("2026/tagged"),
+        version: Some(version.unwrap().1.id),
+    };
+    scene.world.deny("s3:GetObjectVersionTagging", "arn:aws:s3:::photos/2026/tagged");
+    let answer = look_again(&gated, vec![refused]).await.unwrap();
+    assert_eq!(answer["status"], "MISSING");
+    let found = findings(&scene);
+    let tags = found.iter().find(|finding| finding.kind == FindingKind::TagsUnreadable).unwrap();
+    assert!(tags.problem.contains("s3://photos/2026/tagged"), "{}", tags.problem);
 }

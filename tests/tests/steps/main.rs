@@ -19,6 +19,8 @@ mod preflight;
 mod properties;
 mod refusals;
 mod reports;
+mod restores;
+mod rounds;
 mod selection;
 mod sources;
 mod splits;

@@ -230,7 +230,7 @@ async fn what_the_native_copy_cannot_do_is_in_manifests_of_its_own() {
     assert_eq!(copied_keys(&scene), ["huge", "keep/a", "old/b"]);
     assert!(scene.world.get(scene.archive(), "incoming/new/b").is_some(), "under its other name");
     let left: Vec<(Way, u64)> = judged.report.left.iter().map(|(way, count)| (*way, count.objects)).collect();
-    assert_eq!(left, [(Way::Restore, 1)]);
+    assert_eq!(left, [(Way::RestoreMultipart, 1)]);
     let plan = plan_of(&scene);
     let kinds: Vec<(Way, Turn, &str)> = plan
         .manifests
@@ -243,7 +243,7 @@ async fn what_the_native_copy_cannot_do_is_in_manifests_of_its_own() {
         [
             (Way::Copy, current, "photos"),
             (Way::Multipart, current, "photos"),
-            (Way::Restore, current, "photos")
+            (Way::RestoreMultipart, current, "photos")
         ]
     );
     let rows = rows_of_manifests(&scene);

@@ -204,6 +204,7 @@ async fn every_job_of_a_turn_must_end_well() {
         }
         let mut input = all(inventory(&scene));
         input["split"] = json!({ "bytes": 5_u64 << 30 });
+        input["retry"] = json!({ "rounds": 0 });
         let mut flow = flow(&scene, input);
         let judged = flow.judged().await;
         assert_conserved(&scene, &judged);

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use serde::Serialize;
 
 use super::{Canary, CanaryManifest, Plan, PlanHash, PlannedManifest};
 use crate::cost::{CostLine, Payer};
 use crate::estimate::{Assumption, Span};
 use crate::route::{SourceObject, Turn, Way};
 use crate::tally::{BucketObject, Count};
-use crate::words::{dollars, grouped, objects};
+use crate::words::{dollars, grouped, in_words, objects};
 
 /// Rows of a table; what follows is counted together.
 const ROWS: usize = 12;
@@ -309,19 +308,6 @@ fn turn(manifest: &PlannedManifest) -> &'static str {
 fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-/// A name of the plan's, such as `deleteMarker`, in words.
-fn in_words(name: &impl Serialize) -> String {
-    let name = serde_json::to_value(name).unwrap_or_default();
-    let mut words = String::new();
-    for letter in name.as_str().unwrap_or_default().chars() {
-        if letter.is_uppercase() {
-            words.push(' ');
-        }
-        words.extend(letter.to_lowercase());
-    }
-    words
 }
 
 #[cfg(test)]

@@ -23,6 +23,23 @@ pub struct Results {
     last: usize,
 }
 
+/// What running a failed task again would do.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum ErrorClass {
+    /// It may well succeed: throttling, time-outs and 5xx.
+    Passing,
+    /// It succeeds once a permission is granted, which the permission gate can tell.
+    Refused,
+    /// It may succeed once the cause is mended.
+    #[default]
+    Lasting,
+    /// It fails again, whatever is done about permissions or trouble.
+    Final,
+}
+
 /// The failures that share an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -37,6 +54,9 @@ pub struct ErrorSummary {
     pub message: String,
     /// Some of the keys, decoded; 3 at most.
     pub examples: Vec<String>,
+    /// What running these tasks again would do.
+    #[serde(default)]
+    pub class: ErrorClass,
     /// What to do about it.
     pub next_step: String,
 }
@@ -48,13 +68,14 @@ const DISTINCT_ERRORS: usize = 50;
 const EXAMPLES: usize = 3;
 
 impl ErrorSummary {
-    fn new([code, http_status, message, next_step]: [&str; 4]) -> Self {
+    fn new([code, http_status, message, next_step]: [&str; 4], class: ErrorClass) -> Self {
         Self {
             code: code.to_owned(),
             http_status: http_status.to_owned(),
             tasks: 0,
             message: message.to_owned(),
             examples: Vec::new(),
+            class,
             next_step: next_step.to_owned(),
         }
     }
@@ -68,7 +89,7 @@ impl ErrorSummary {
     }
 
     fn has_error(&self, task: &TaskResult<'_>) -> bool {
-        self.code == code_of(task) && self.http_status == task.http_status
+        self.code == task.code() && self.http_status == task.http_status
     }
 }
 
@@ -88,7 +109,7 @@ impl Results {
         }
         // S3 says AccessDenied for a key's refusal as for a bucket's: what mends one is no help for
         // the other, so the two are told apart.
-        let next_step = next_step(task);
+        let Advice { class, next_step } = Advice::on(task);
         let known =
             self.errors.iter().position(|error| error.has_error(task) && error.next_step == next_step);
         let error = match known {
@@ -98,18 +119,14 @@ impl Results {
             }
             None if self.errors.len() < DISTINCT_ERRORS => {
                 self.last = self.errors.len();
-                self.errors.push(ErrorSummary::new([
-                    code_of(task),
-                    task.http_status,
-                    task.message,
-                    next_step,
-                ]));
+                let told = [task.code(), task.http_status, task.message, next_step];
+                self.errors.push(ErrorSummary::new(told, class));
                 &mut self.errors[self.last]
             }
             None => self.others.get_or_insert_with(|| {
                 let next_step =
                     "Read the completion report: there are more kinds of errors than are told apart here.";
-                ErrorSummary::new(["other", "", "errors of many kinds", next_step])
+                ErrorSummary::new(["other", "", "errors of many kinds", next_step], ErrorClass::Lasting)
             }),
         };
         error.count(task);
@@ -126,48 +143,96 @@ impl Results {
     }
 }
 
-/// The error's code. A function's results have only these two, and copy-object begins its text with the
-/// code.
-fn code_of<'a>(task: &TaskResult<'a>) -> &'a str {
-    match task.error_code {
-        code @ ("PermanentFailure" | "TemporaryFailure") => {
-            task.message.split_once(": ").map_or(code, |(code, _)| code)
+impl<'a> TaskResult<'a> {
+    /// The error's code. A function's results have only two, and copy-object begins its text with the
+    /// code.
+    #[must_use]
+    pub fn code(&self) -> &'a str {
+        match self.error_code {
+            code @ ("PermanentFailure" | "TemporaryFailure") => {
+                self.message.split_once(": ").map_or(code, |(code, _)| code)
+            }
+            code => code,
         }
-        code => code,
+    }
+
+    /// What to do about its failure.
+    #[must_use]
+    pub fn next_step(&self) -> &'static str {
+        Advice::on(self).next_step
     }
 }
 
 /// What to do about a failed task.
-fn next_step(task: &TaskResult<'_>) -> &'static str {
-    let code = code_of(task);
-    if code.contains("KMS") || task.message.contains("kms:") {
-        return "Let the batch role use the key: the key's policy must allow it kms:Decrypt (source) or kms:GenerateDataKey (destination). Then run the retry manifest.";
+struct Advice {
+    class: ErrorClass,
+    next_step: &'static str,
+}
+
+impl ErrorClass {
+    /// The class of a failed task's error.
+    #[must_use]
+    pub fn of(task: &TaskResult<'_>) -> Self {
+        Advice::on(task).class
     }
-    match (code, task.http_status) {
-        ("SlowDown" | "ServiceUnavailable" | "InternalError" | "RequestTimeout" | "Throttling", _)
-        | (_, "500" | "502" | "503" | "504") => "Passing trouble at S3: run the retry manifest.",
-        ("AccessDenied", _) => {
-            "Check the source bucket's policy for these keys, and whether another account owns the objects; then run the retry manifest."
-        }
-        ("NoSuchKey" | "NoSuchVersion" | "NotFound", _) | (_, "404") => {
-            "The object was deleted since it was listed: nothing to do, unless it should be there."
-        }
-        ("InvalidObjectState", _) => {
-            "The object is archived: restore it at the source, then run the retry manifest."
-        }
-        ("InvalidRequest", _) if task.message.contains("maximum") => {
-            "The object is larger than 5 GiB: copy it by parts."
-        }
-        ("OutOfTime", _) => {
-            "The object was not finished when the job stopped asking: run the retry manifest."
-        }
-        ("KeyTooLongError", _) => "Choose a shorter destination prefix.",
-        ("AccessControlListNotSupported", _) => "The destination bucket refuses ACLs: send none.",
-        ("PreconditionFailed", _) | (_, "412") => {
-            "The object changed while it was copied: run the retry manifest."
-        }
-        _ => "Read the message, mend the cause, then run the retry manifest.",
+}
+
+impl Advice {
+    fn on(task: &TaskResult<'_>) -> Self {
+        use ErrorClass::{Final, Lasting, Passing, Refused};
+
+        let code = task.code();
+        let (class, next_step) = match (code, task.http_status) {
+            ("OutOfTime", _) => {
+                (Passing, "The object was not finished when the job stopped asking: run the retry manifest.")
+            }
+            (_, "500" | "502" | "503" | "504") => (Passing, "Passing trouble at S3: run the retry manifest."),
+            _ if is_passing(code) || task.error_code == "TemporaryFailure" => {
+                (Passing, "Passing trouble at S3: run the retry manifest.")
+            }
+            _ if code.contains("KMS") || task.message.contains("kms:") => (
+                Refused,
+                "Let the batch role use the key: the key's policy must allow it kms:Decrypt (source) or kms:GenerateDataKey (destination). Then run the retry manifest.",
+            ),
+            ("AccessDenied", _) => (
+                Refused,
+                "Check the source bucket's policy for these keys, and whether another account owns the objects; then run the retry manifest.",
+            ),
+            ("NoSuchKey" | "NoSuchVersion" | "NotFound", _) | (_, "404") => (
+                Final,
+                "The object was deleted since it was listed: nothing to do, unless it should be there.",
+            ),
+            ("InvalidObjectState", _) => {
+                (Lasting, "The object is archived: restore it at the source, then run the retry manifest.")
+            }
+            ("InvalidRequest", _) if task.message.contains("maximum") => {
+                (Final, "The object is larger than 5 GiB: copy it by parts.")
+            }
+            ("KeyTooLongError", _) => (Final, "Choose a shorter destination prefix."),
+            ("AccessControlListNotSupported", _) => {
+                (Final, "The destination bucket refuses ACLs: send none.")
+            }
+            ("PreconditionFailed", _) | (_, "412") => {
+                (Passing, "The object changed while it was copied: run the retry manifest.")
+            }
+            _ => (Lasting, "Read the message, mend the cause, then run the retry manifest."),
+        };
+        Self { class, next_step }
     }
+}
+
+/// Whether an error says that S3, KMS or the function was too busy
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
+fn is_passing(code: &str) -> bool {
+    matches!(
+        code,
+        "SlowDown"
+            | "ServiceUnavailable"
+            | "InternalError"
+            | "RequestTimeout"
+            | "OperationAborted"
+            | "TooManyRequestsException"
+    ) || code.contains("Throttl")
 }
 
 #[cfg(test)]

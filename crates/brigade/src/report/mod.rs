@@ -4,6 +4,7 @@
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-job-status.html>), so the
 //! verdict counts the rows of the completion report and compares them with what the plan selected.
 
+mod breakdown;
 mod count;
 mod metrics;
 mod read;
@@ -16,12 +17,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{JobId, TransferName};
+use crate::plan::JobTask;
 use crate::ports::JobStatus;
 use crate::route::{SkipReason, Turn, Way};
+use crate::select::Unselected;
 use crate::tally::Count;
 use crate::transfer::{Destination, Source};
 
-pub use count::{ErrorSummary, Results};
+pub use breakdown::{Breakdown, Folder, Outcome, Route};
+pub use count::{ErrorClass, ErrorSummary, Results};
 pub use metrics::{Metrics, NAMESPACE};
 pub use read::{DamagedReport, ReportManifest, ResultFile, ResultReader, TaskResult};
 
@@ -91,9 +95,18 @@ impl Verdict {
 pub struct JobReport {
     /// The job.
     pub id: JobId,
+    /// What it did.
+    #[serde(default)]
+    pub task: JobTask,
     /// When it ran.
     #[serde(default)]
     pub turn: Turn,
+    /// How its objects were copied; unsaid of a canary's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<Way>,
+    /// The round of retries it belonged to, from 1; 0 for the plan's own jobs.
+    #[serde(default)]
+    pub round: u32,
     /// Its last state.
     pub status: JobStatus,
     /// Tasks it had.
@@ -104,6 +117,57 @@ pub struct JobReport {
     pub failed: u64,
     /// Why the job itself failed, if it did.
     pub failure_reasons: Vec<String>,
+    /// When it was created, by DescribeJob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub created: Option<Timestamp>,
+    /// When it ended, by DescribeJob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub ended: Option<Timestamp>,
+}
+
+/// What a round of retries ran again, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RoundReport {
+    /// Which round it was, from 1.
+    pub round: u32,
+    /// Tasks it ran again.
+    pub tasks: u64,
+    /// Those of them that succeeded then.
+    pub succeeded: u64,
+    /// Why they had failed before, the most frequent error first.
+    pub reasons: Vec<ErrorSummary>,
+}
+
+/// What became of the restores of archived objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RestoreReport {
+    /// Objects whose restore began, or had begun before.
+    pub begun: u64,
+    /// Objects whose restore was refused. They are copied in vain, and counted as failed then.
+    pub refused: u64,
+    /// The refusals by error, the most frequent first.
+    pub errors: Vec<ErrorSummary>,
+    /// When all restores had been asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub asked: Option<Timestamp>,
+    /// When a sample of the objects was found restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub restored: Option<Timestamp>,
+}
+
+/// Something that happened at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: String,
 }
 
 /// How the canary went. Its objects are among the transfer's, and counted there once.
@@ -187,6 +251,13 @@ pub struct TransferReport {
     /// When the report was made.
     #[schemars(with = "String")]
     pub ended: Timestamp,
+    /// Rows of the list, each of which is counted below exactly once: as arrived, failed, skipped, left,
+    /// not run or not selected.
+    #[serde(default)]
+    pub listed: u64,
+    /// What was not selected, by reason; delete markers among them.
+    #[serde(default)]
+    pub not_selected: BTreeMap<Unselected, u64>,
     /// What was selected.
     pub selected: Count,
     /// Objects that arrived, counted in the completion reports.
@@ -199,8 +270,23 @@ pub struct TransferReport {
     pub left: BTreeMap<Way, Count>,
     /// Objects that were to be copied, but whose task never ran.
     pub not_run: u64,
-    /// Failures by error, the most frequent first.
+    /// Failures by error, the most frequent first. What a retry mended is not among them.
     pub errors: Vec<ErrorSummary>,
+    /// What was to be copied and what arrived, by the way it went.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// The same by the first folder of the keys.
+    #[serde(default)]
+    pub folders: Vec<Folder>,
+    /// What was to be copied, by storage class at the source.
+    #[serde(default)]
+    pub classes: BTreeMap<String, Count>,
+    /// What was run again by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rounds: Vec<RoundReport>,
+    /// What became of the restores, if any were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restores: Option<RestoreReport>,
     /// The jobs.
     pub jobs: Vec<JobReport>,
     /// How the canary went, if one was created.
@@ -211,9 +297,15 @@ pub struct TransferReport {
     /// Why it was called off, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub called_off: Option<String>,
+    /// Why failures were not run again, if something went wrong with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unretried: Option<String>,
     /// A CSV manifest of the objects that failed, as an `s3://` address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_manifest: Option<String>,
+    /// A CSV of the objects that failed and why, as an `s3://` address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exceptions: Option<String>,
     /// Where the lists of skipped objects are, as an `s3://` address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped_lists: Option<String>,
@@ -226,6 +318,8 @@ struct Page<'a> {
     started: String,
     ended: String,
     bars: Vec<Bar>,
+    /// Times and what happened then.
+    timeline: Vec<(String, String)>,
 }
 
 struct Bar {
@@ -237,6 +331,41 @@ struct Bar {
 }
 
 impl TransferReport {
+    /// Puts the jobs that asked for restores before the others.
+    pub fn add_restores(&mut self, restores: impl IntoIterator<Item = JobReport>) {
+        self.jobs.splice(0..0, restores);
+    }
+
+    /// What happened when, the first first; jobs of a kind together.
+    #[must_use]
+    pub fn timeline(&self) -> Vec<Moment> {
+        let report = self;
+        let mut moments = vec![Moment { at: report.started, what: "the transfer began".to_owned() }];
+        let mut kinds: BTreeMap<_, Vec<&JobReport>> = BTreeMap::new();
+        for job in &report.jobs {
+            kinds.entry((job.task, job.round, job.turn)).or_default().push(job);
+        }
+        for ((task, round, turn), jobs) in kinds {
+            let what = match (task, round) {
+                (JobTask::Restore, _) => "restore jobs".to_owned(),
+                (JobTask::Copy, 0) => format!("copy jobs of {} versions", turn.as_str()),
+                (JobTask::Copy, round) => format!("jobs of retry round {round}"),
+            };
+            let tell =
+                |at: Option<Timestamp>, did: &str| at.map(|at| Moment { at, what: format!("{what} {did}") });
+            moments.extend(tell(jobs.iter().filter_map(|job| job.created).min(), "were created"));
+            let ended = jobs.iter().map(|job| job.ended).collect::<Option<Vec<_>>>();
+            moments.extend(tell(ended.and_then(|ended| ended.into_iter().max()), "had ended"));
+        }
+        if let Some(at) = report.restores.as_ref().and_then(|restores| restores.restored) {
+            moments
+                .push(Moment { at, what: "a sample of the archived objects was found restored".to_owned() });
+        }
+        moments.sort_by_key(|moment| moment.at);
+        moments.push(Moment { at: report.ended, what: format!("the verdict: {}", report.verdict.as_str()) });
+        moments
+    }
+
     /// The report as a page for people: one file, no script, nothing fetched.
     ///
     /// # Errors
@@ -256,8 +385,15 @@ impl TransferReport {
             bar("not run", "dim", self.not_run),
         ];
         let to_the_second = |at: Timestamp| at.strftime("%F %T UTC").to_string();
-        Page { report: self, started: to_the_second(self.started), ended: to_the_second(self.ended), bars }
-            .render()
+        let timeline = self.timeline().into_iter().map(|moment| (to_the_second(moment.at), moment.what));
+        Page {
+            report: self,
+            started: to_the_second(self.started),
+            ended: to_the_second(self.ended),
+            bars,
+            timeline: timeline.collect(),
+        }
+        .render()
     }
 }
 
@@ -318,7 +454,12 @@ mod tests {
     fn complete_is_not_success() {
         let job = |status| JobReport {
             id: "00000000-0000".parse().expect("an id"),
+            task: JobTask::Copy,
             turn: Turn::Current,
+            way: Some(Way::Copy),
+            round: 0,
+            created: None,
+            ended: None,
             status,
             total: 10,
             succeeded: 0,

@@ -105,7 +105,7 @@ pub async fn run(
     let layout = Layout::of(&transfer);
     let claim: Option<Claim> = read_noted(&ObjectAt::new(bucket, layout.claim()), work).await?;
     if claim.is_some_and(|claim| claim.execution == *execution_arn) {
-        let retries = (1..=RetryRequest::MOST).map(|round| layout.retry_jobs(round));
+        let retries = (1..=RetryRequest::MOST + 1).map(|round| layout.retry_jobs(round));
         for note in [layout.canary_jobs(), layout.jobs()].into_iter().chain(retries) {
             let noted: Option<Vec<Job>> = read_noted(&ObjectAt::new(bucket, note), work).await?;
             for job in noted.unwrap_or_default() {

@@ -4,10 +4,15 @@
 //! Every step is safe to run twice with the same input, and answers with a named error
 //! ([`crate::failure::Failure`]) when it can't do its work.
 
+use md5::{Digest, Md5};
 use serde::de::DeserializeOwned;
 
+use crate::id::{BucketName, ObjectKey};
+use crate::inventory::InventoryFile;
 use crate::layout::Layout;
-use crate::ports::{AwsError, ObjectAt, PageObject, ReadObjects, read_whole};
+use crate::manifest::copy_manifest;
+use crate::plan::ManifestLocation;
+use crate::ports::{AwsError, ObjectAt, PageObject, ReadObjects, WriteObjects, read_whole};
 use crate::steps::generate_manifest::LegTally;
 use crate::transfer::Transfer;
 
@@ -80,6 +85,31 @@ async fn read_noted<T: DeserializeOwned>(
         Err(Unread::Aws { error: AwsError::NotFound(_), .. }) => Ok(None),
         Err(unread) => Err(unread),
     }
+}
+
+/// Writes a `manifest.json` of these parts, and its MD5 before it, under these keys.
+async fn write_manifest(
+    transfer: &Transfer,
+    source: &BucketName,
+    [key, checksum_key]: [ObjectKey; 2],
+    parts: Vec<InventoryFile>,
+    work: &impl WriteObjects,
+) -> Result<ManifestLocation, Unread> {
+    let Transfer { work_bucket, versions, started, .. } = transfer;
+    let manifest = copy_manifest(source, work_bucket, *versions, parts, *started);
+    let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
+    let checksum = hex::encode(Md5::digest(&bytes)).into_bytes();
+    let mut etag = String::new();
+    for (key, bytes, content_type) in
+        [(checksum_key, checksum, "text/plain"), (key.clone(), bytes, "application/json")]
+    {
+        let at = ObjectAt::new(work_bucket, key);
+        etag = work
+            .write(&at, bytes, content_type)
+            .await
+            .map_err(|error| Unread::Aws { doing: format!("write {at}"), error })?;
+    }
+    Ok(ManifestLocation { bucket: work_bucket.clone(), key, etag })
 }
 
 /// Reads back what every leg of a transfer counted, in the order of slices and legs.

@@ -19,7 +19,8 @@ use anyhow::{Result, anyhow};
 use aws_config::SdkConfig;
 use brigade::finding::Findings;
 use brigade::id::JobId;
-use brigade::plan::{Plan, PlanHash};
+use brigade::plan::{JobTask, Plan, PlanHash};
+use brigade::request::RetryRequest;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -172,6 +173,8 @@ enum Seen {
 #[derive(Deserialize)]
 struct Noted {
     id: JobId,
+    #[serde(default)]
+    task: JobTask,
 }
 
 /// Somebody who looks.
@@ -296,11 +299,20 @@ impl<'a, S: Sight> Watcher<'a, S> {
     async fn jobs(&self, stage: Stage) -> Result<Vec<JobView>, Trouble> {
         let Some(records) = &self.records else { return Ok(Vec::new()) };
         let layout = records.layout();
-        let note = if stage == Stage::Canary { layout.canary_jobs() } else { layout.jobs() };
-        let noted: Option<Vec<Noted>> = self.file(&note).await?;
+        let notes = match stage {
+            Stage::Canary => vec![layout.canary_jobs()],
+            _ => {
+                let retries = (1..=RetryRequest::MOST + 1).map(|round| layout.retry_jobs(round));
+                [layout.jobs()].into_iter().chain(retries).collect()
+            }
+        };
         let mut jobs = Vec::new();
-        for job in noted.unwrap_or_default() {
-            jobs.extend(self.sight.job(&job.id).await?);
+        for note in notes {
+            // A round begins when the one before it has ended.
+            let Some(noted) = self.file::<Vec<Noted>>(&note).await? else { break };
+            for job in noted.into_iter().filter(|job| job.task == JobTask::Copy) {
+                jobs.extend(self.sight.job(&job.id).await?);
+            }
         }
         Ok(jobs)
     }

@@ -50,14 +50,18 @@ impl Stage {
             | "AwaitAccess"
             | "ValidatePermissions"
             | "PermissionsValidated"
-            | "AwaitPermissions" => Self::Permissions,
+            | "AwaitPermissions"
+            | "ValidateRefused"
+            | "RefusedValidated"
+            | "AwaitRefused" => Self::Permissions,
             "GenerateManifest" | "ManifestGenerated" | "RowsShared" | "CompareLists" | "ListsCompared"
             | "WritePlan" | "PlanWritten" => Self::Planning,
             "CreateJob" | "JobCreated" => Self::Creating,
             "AwaitConfirmation" | "Decided" => Self::Approval,
             "CanaryPlanned" | "CreateCanary" | "ConfirmCanary" | "CollectCanary" | "CanaryCollected"
             | "AwaitCanary" => Self::Canary,
-            "ConfirmJobs" | "CollectReport" | "ReportCollected" | "AwaitJobs" => Self::Copying,
+            "ConfirmJobs" | "CollectReport" | "ReportCollected" | "AwaitJobs" | "AwaitRetry"
+            | "CreateRetry" => Self::Copying,
             "CancelJobs" => Self::Cancelling,
             "Succeeded" | "NotSucceeded" | "TellFailure" | "Failed" | "AlreadyStarted" | "OtherBucket" => {
                 Self::Ending
