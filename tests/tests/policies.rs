@@ -134,12 +134,17 @@ fn the_batch_role_is_what_the_model_derives() {
 }
 
 #[test]
-fn the_batch_role_trusts_the_service_and_four_functions() {
+fn the_batch_role_trusts_the_service_and_five_functions() {
     let stack = Deployed(0).stack(&template());
-    let arns: Vec<_> =
-        ["CheckInventoryRole", "brigade-copy-object", "GenerateManifestRole", "ValidatePermissionsRole"]
-            .map(|role| id(&format!("arn:aws:iam::222222222222:role/{role}")))
-            .into();
+    let arns: Vec<_> = [
+        "CheckInventoryRole",
+        "CollectReportRole",
+        "brigade-copy-object",
+        "GenerateManifestRole",
+        "ValidatePermissionsRole",
+    ]
+    .map(|role| id(&format!("arn:aws:iam::222222222222:role/{role}")))
+    .into();
     let written = &stack.properties("BatchRole")["AssumeRolePolicyDocument"]["Statement"];
     assert_eq!(normal(written), derived(&trust(&arns)));
 }

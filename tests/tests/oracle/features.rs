@@ -19,8 +19,9 @@ pub(super) const NOBODY: &str = "999999999999";
 
 pub(super) const BATCH_ROLE: &str = "arn:aws:iam::222222222222:role/brigade-batch";
 pub(super) const CREATOR: &str = "arn:aws:iam::222222222222:role/create-job";
-pub(super) const FUNCTIONS: [&str; 4] = [
+pub(super) const FUNCTIONS: [&str; 5] = [
     "arn:aws:iam::222222222222:role/check-inventory",
+    "arn:aws:iam::222222222222:role/collect-report",
     "arn:aws:iam::222222222222:role/copy-object",
     "arn:aws:iam::222222222222:role/generate-manifest",
     "arn:aws:iam::222222222222:role/validate-permissions",
