@@ -344,7 +344,7 @@ async fn every_breakage_is_found_before_any_job_and_mended_by_what_is_printed() 
 }
 
 /// Rehearsals that together do what a deployment can do.
-fn whole_repertoire() -> [Options; 7] {
+fn whole_repertoire() -> [Options; 8] {
     [
         Options { fault: 0.2, ..of(Source::InventoryAtSource) },
         Options { canary: Some(10), ..of(Source::Csv) },
@@ -353,6 +353,7 @@ fn whole_repertoire() -> [Options; 7] {
         Options { duplicate_event: true, ..of(Source::Inventory) },
         Options { stop: true, ..of(Source::Listing) },
         Options { rename: true, ..of(Source::Csv) },
+        Options { large: true, ..of(Source::Listing) },
     ]
 }
 

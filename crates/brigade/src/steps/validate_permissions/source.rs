@@ -28,6 +28,8 @@ const MOST_REFUSED: usize = 20;
 /// Objects of a bucket on which a restore is tried, until one tells.
 const RESTORE_CANDIDATES: usize = 4;
 const RESTORE: &str = "s3:RestoreObject";
+/// Another code that S3's model has for the same refusal of a restore.
+const IN_ACTIVE_TIER: &str = "ObjectAlreadyInActiveTierError";
 /// AWS's code where an object is archived and should not be, or the other way round.
 const WRONG_STATE: &str = "InvalidObjectState";
 
@@ -427,7 +429,7 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
                 Ok(()) => return Ok(Tried::Allowed),
                 Err(AwsError::Forbidden(words) | AwsError::Refused(words) | AwsError::Conflict(words)) => {
                     match code(&words) {
-                        WRONG_STATE => return Ok(Tried::Allowed),
+                        WRONG_STATE | IN_ACTIVE_TIER => return Ok(Tried::Allowed),
                         "AccessDenied" => return Ok(Tried::Refused(at, words)),
                         _ => evidence = words,
                     }

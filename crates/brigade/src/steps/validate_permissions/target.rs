@@ -21,7 +21,7 @@ use crate::ports::{
     AwsError, BucketSettings, Encryption, InspectAccount, KeyFacts, ObjectAt, Probe, ReadObjects, Simulated,
     WriteProbe,
 };
-use crate::request::CopyStorageClass;
+use crate::request::{CopyStorageClass, Verify};
 
 /// A role of ours, and what it is for.
 #[derive(Clone, Copy)]
@@ -529,6 +529,19 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
                     None => self.ask_simulator(kind, asked, action, resource, &[], &statement).await,
                 }
             }
+        }
+        // S3 reads the parts of an upload again, and keeps an object's checksum under its key.
+        let Some(key) = self.target.kms_key.clone() else { return Ok(()) };
+        if !self.target.multipart && self.target.verify == Verify::None {
+            return Ok(());
+        }
+        let (kind, asked) = (FindingKind::KeyForbidden, Role { arn: &role, what: "the batch role" });
+        let via = format!("s3.{}.amazonaws.com", self.target.region);
+        let owner = key.account();
+        let told = [("aws:ResourceAccount", owner.as_str()), ("kms:ViaService", via.as_str())];
+        let own = self.target.batch_role(&self.source);
+        for statement in own.iter().filter(|statement| statement.sid == "EncryptCopies") {
+            self.ask_simulator(kind, asked, "kms:Decrypt", key.as_str(), &told, statement).await;
         }
         Ok(())
     }
