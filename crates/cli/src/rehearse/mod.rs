@@ -458,6 +458,7 @@ impl Stage {
             estate: &self.estate,
             prefix: &prefix,
         };
+        let run_again = report.iter().flat_map(|report| &report.jobs).filter(|job| job.round > 0);
         let claims = Claims {
             ending: &ending,
             report: report.as_ref(),
@@ -466,7 +467,8 @@ impl Stage {
                 * (usize::from(gate.plan.is_some())
                     * (1 + usize::from(options.all_versions || options.rename))
                     + usize::from(retry.is_some())
-                    + usize::from(options.canary.is_some())),
+                    + usize::from(options.canary.is_some()))
+                + run_again.count(),
             retry,
             canary: &canary,
             canary_asked: options.canary,
