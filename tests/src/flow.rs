@@ -454,7 +454,7 @@ impl Flow {
                             self.tell(created.due, Order::Confirm, "what failed is run again").await?;
                         }
                         Err(stopped) => {
-                            unretried = Some(format!("nothing more was run again: {}", stopped.error));
+                            unretried = Some(format!("{}: {}", stopped.error, stopped.cause));
                         }
                     }
                 }

@@ -33,6 +33,10 @@ pub(crate) struct Arguments {
     /// Share of tasks (0.0 to 1.0) that are throttled before they succeed.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     throttle: f64,
+    /// Share of each job's tasks (0.0 to 1.0) that are throttled until they fail; in another job the same
+    /// object may succeed.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    exhaust: f64,
     /// Chooses which tasks fail or are throttled.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -74,7 +78,8 @@ impl Arguments {
         config.region.clone_from(&self.region);
         config.concurrency = self.concurrency;
         config.state_delay = Duration::from_millis(self.state_delay);
-        config.faults = Faults { failing: self.fail, throttled: self.throttle, seed: self.seed };
+        config.faults =
+            Faults { failing: self.fail, throttled: self.throttle, exhausted: self.exhaust, seed: self.seed };
         if let Some(seconds) = self.confirmation_deadline {
             config.confirmation_deadline = Duration::from_secs(seconds);
         }

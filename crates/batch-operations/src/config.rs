@@ -85,7 +85,8 @@ impl Default for RoleCredentials {
 
 /// Failures injected into tasks: a share of them, the same ones in every run with the same seed.
 ///
-/// The decision depends on the seed and the object alone, not on the job or on timing.
+/// The decision depends on the seed and the object, and for [`Faults::exhausted`] on the job, not on
+/// timing.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Faults {
     /// Share of tasks (0.0 to 1.0) that fail for good, with `503 SlowDown` or `500 InternalError` in
@@ -94,6 +95,9 @@ pub struct Faults {
     /// Share of tasks (0.0 to 1.0) that meet one or two `503 SlowDown` answers first, and succeed when
     /// redriven.
     pub throttled: f64,
+    /// Share of a job's tasks (0.0 to 1.0) that meet `503 SlowDown` however often they are redriven.
+    /// Each job meets its own: the same object may succeed in another job.
+    pub exhausted: f64,
     /// Chooses which tasks are hit.
     pub seed: u64,
 }

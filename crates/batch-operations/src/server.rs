@@ -109,7 +109,7 @@ fn router(config: Config, address: SocketAddr) -> Result<axum::Router, ServeErro
     if !address.ip().is_loopback() {
         return Err(ServeError::NotLoopback(address));
     }
-    for share in [config.faults.failing, config.faults.throttled] {
+    for share in [config.faults.failing, config.faults.throttled, config.faults.exhausted] {
         if !(0.0..=1.0).contains(&share) {
             return Err(ServeError::Share(share));
         }

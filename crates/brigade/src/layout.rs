@@ -151,14 +151,14 @@ impl<'a> Layout<'a> {
     /// The rows of a retry's manifest, counted from 0 in its round.
     #[must_use]
     pub fn retry_part(self, round: u32, number: u32) -> ObjectKey {
-        self.key(&format!("retries/{round}/{number:04}/part.csv.gz"))
+        self.key(&format!("manifests/retries/{round}/{number:04}/part.csv.gz"))
     }
 
     /// That manifest, in the shape of an inventory's, and its MD5.
     #[must_use]
     pub fn retry_manifest_of(self, round: u32, number: u32) -> [ObjectKey; 2] {
         ["manifest.json", "manifest.checksum"]
-            .map(|file| self.key(&format!("retries/{round}/{number:04}/{file}")))
+            .map(|file| self.key(&format!("manifests/retries/{round}/{number:04}/{file}")))
     }
 
     /// What became of the restores, and some of the objects that are looked at to see it.

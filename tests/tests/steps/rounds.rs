@@ -190,6 +190,6 @@ async fn a_retry_that_cannot_be_created_loses_no_verdict() {
     });
     let judged = flow.judged().await;
     assert_eq!((judged.verdict, judged.report.arrived, judged.report.failed), (Verdict::Partial, 2, 1));
-    let why = judged.report.unretried.as_deref();
-    assert_eq!(why, Some("nothing more was run again: CreateJob.ManifestRefused"));
+    let why = judged.report.unretried.as_deref().unwrap();
+    assert!(why.starts_with("CreateJob.ManifestRefused: ") && why.contains("InvalidManifest"), "{why}");
 }

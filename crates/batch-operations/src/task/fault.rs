@@ -1,4 +1,4 @@
-//! Injected faults: which tasks they hit depends on the seed and the object alone.
+//! Injected faults: which tasks they hit depends on the seed, the object and, for some, the job.
 
 use md5::{Digest, Md5};
 
@@ -16,14 +16,17 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) fn of(faults: Faults, row: &Row) -> Self {
-        let draws = Draws::of(faults.seed, row);
+    pub(super) fn of(faults: Faults, job: &str, row: &Row) -> Self {
+        let draws = Draws::of(faults.seed, "", row);
         if draws.failing < faults.failing {
             return Self::Failing(if draws.coin {
                 slow_down()
             } else {
                 Answer::new(500, "InternalError", "We encountered an internal error. Please try again.")
             });
+        }
+        if faults.exhausted > 0.0 && Draws::of(faults.seed, job, row).failing < faults.exhausted {
+            return Self::Throttled(u32::MAX);
         }
         if draws.throttled < faults.throttled {
             return Self::Throttled(1 + u32::from(draws.coin));
@@ -36,7 +39,7 @@ pub(super) fn slow_down() -> Answer {
     Answer::new(503, "SlowDown", "Please reduce your request rate.")
 }
 
-/// Independent numbers from 0.0 up to 1.0, drawn from a digest of seed and object.
+/// Independent numbers from 0.0 up to 1.0, drawn from a digest of seed, job and object.
 struct Draws {
     failing: f64,
     throttled: f64,
@@ -44,9 +47,10 @@ struct Draws {
 }
 
 impl Draws {
-    fn of(seed: u64, row: &Row) -> Self {
+    fn of(seed: u64, job: &str, row: &Row) -> Self {
         let mut digest = Md5::new();
         digest.update(seed.to_be_bytes());
+        digest.update(job);
         for part in [&row.bucket, &row.key_text, row.version.text()] {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
@@ -76,8 +80,8 @@ mod tests {
                 key: String::new(),
                 version: Version::Current,
             };
-            assert_eq!(Fault::of(faults, &row), Fault::of(faults, &row));
-            match Fault::of(faults, &row) {
+            assert_eq!(Fault::of(faults, "job", &row), Fault::of(faults, "job", &row));
+            match Fault::of(faults, "job", &row) {
                 Fault::None => {}
                 Fault::Failing(_) => hits.0 += 1,
                 Fault::Throttled(_) => hits.1 += 1,
@@ -88,7 +92,7 @@ mod tests {
 
     #[test]
     fn hits_the_share_asked_for() {
-        let faults = |failing, throttled| Faults { failing, throttled, seed: 7 };
+        let faults = |failing, throttled| Faults { failing, throttled, seed: 7, ..Faults::default() };
         assert_eq!(hit(faults(0.0, 0.0)), (0, 0));
         assert_eq!(hit(faults(1.0, 1.0)), (10_000, 0));
         assert_eq!(hit(faults(0.0, 1.0)), (0, 10_000));

@@ -19,7 +19,7 @@ async fn failures(faults: Faults) -> (Vec<String>, usize) {
 
 #[tokio::test]
 async fn failing_tasks_are_the_same_in_every_run() {
-    let faults = |seed| Faults { failing: 0.2, throttled: 0.3, seed };
+    let faults = |seed| Faults { failing: 0.2, throttled: 0.3, seed, ..Faults::default() };
     let (first, copies) = failures(faults(1)).await;
     let (again, _) = failures(faults(1)).await;
     let (other, _) = failures(faults(2)).await;
@@ -45,6 +45,30 @@ async fn throttled_tasks_succeed_when_redriven() {
     let manifest = bench.objects(5);
     let job = bench.run(bench.copy_job(manifest)).await;
     assert_eq!(progress(&job), [5, 0, 5]);
+}
+
+#[tokio::test]
+async fn what_one_job_exhausts_another_may_copy() {
+    let faults = Faults { exhausted: 0.3, ..Faults::default() };
+    let bench = Bench::configured(|config| {
+        config.faults = faults;
+        config.redrive_delay = std::time::Duration::from_millis(1);
+    })
+    .await;
+    let mut failed = Vec::new();
+    for token in ["one", "two"] {
+        let manifest = bench.objects(200);
+        let job = bench.run(bench.copy_job(manifest).client_request_token(token)).await;
+        failed.push(bench.report_rows(job.job_id().unwrap(), "failed"));
+    }
+    let [first, second] = &failed[..] else { panic!("two jobs") };
+    for rows in [first, second] {
+        assert!((30..90).contains(&rows.len()), "{}", rows.len());
+        assert!(rows.iter().all(|row| row.contains(",failed,503,SlowDown,")), "{rows:?}");
+    }
+    assert_ne!(first, second);
+    let both = first.iter().filter(|row| second.contains(row)).count();
+    assert!(both < first.len(), "some of them succeed in the other job");
 }
 
 #[tokio::test]

@@ -478,6 +478,7 @@ impl Stage {
             estate: &self.estate,
             prefix: &prefix,
         };
+        let run_again = report.iter().flat_map(|report| &report.jobs).filter(|job| job.round > 0);
         let claims = Claims {
             ending: &ending,
             report: report.as_ref(),
@@ -485,7 +486,8 @@ impl Stage {
             expected_jobs: usize::try_from(options.buckets)?
                 * (usize::from(gate.plan.is_some()) * options.jobs()
                     + usize::from(retry.is_some())
-                    + usize::from(options.canary.is_some())),
+                    + usize::from(options.canary.is_some()))
+                + run_again.count(),
             retry,
             canary: &canary,
             canary_asked: options.canary,
