@@ -7,6 +7,7 @@
 mod count;
 mod metrics;
 mod read;
+mod verification;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,7 @@ use crate::transfer::{Destination, Source};
 pub use count::{ErrorSummary, Results};
 pub use metrics::{Metrics, NAMESPACE};
 pub use read::{DamagedReport, ReportManifest, ResultFile, ResultReader, TaskResult};
+pub use verification::{Compared, Difference, Means, Reason, Unverified, Verification, What};
 
 /// Kinds of errors that a canary's objection names.
 const ERRORS_TOLD: usize = 5;

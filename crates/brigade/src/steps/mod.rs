@@ -4,10 +4,15 @@
 //! Every step is safe to run twice with the same input, and answers with a named error
 //! ([`crate::failure::Failure`]) when it can't do its work.
 
+use md5::{Digest, Md5};
 use serde::de::DeserializeOwned;
 
+use crate::id::{BucketName, ObjectKey};
+use crate::inventory::InventoryFile;
 use crate::layout::Layout;
-use crate::ports::{AwsError, ObjectAt, PageObject, ReadObjects, read_whole};
+use crate::manifest::copy_manifest;
+use crate::plan::ManifestLocation;
+use crate::ports::{AwsError, ObjectAt, PageObject, ReadObjects, WriteObjects, read_whole};
 use crate::steps::generate_manifest::LegTally;
 use crate::transfer::Transfer;
 
@@ -48,12 +53,14 @@ pub mod await_confirmation;
 pub mod cancel_jobs;
 pub mod check_inventory;
 pub mod collect_report;
+pub mod compare_checksums;
 pub mod copy_object;
 pub mod create_job;
 pub mod decide;
 pub mod generate_manifest;
 pub mod update_job_status;
 pub mod validate_permissions;
+pub mod verify_copies;
 pub mod write_plan;
 
 /// Why a file of the transfer can't be read back.
@@ -103,4 +110,35 @@ async fn each_tally(
             return Ok(());
         }
     }
+}
+
+/// Writes a `manifest.json` of these parts, and its MD5 before it, under these keys. `versions` says
+/// whether their rows name versions.
+async fn put_manifest(
+    transfer: &Transfer,
+    bucket: &BucketName,
+    versions: bool,
+    [key, checksum_key]: [ObjectKey; 2],
+    parts: Vec<InventoryFile>,
+    work: &impl WriteObjects,
+) -> Result<ManifestLocation, Unread> {
+    let Transfer { work_bucket, started, .. } = transfer;
+    let bytes = serde_json::to_vec(&copy_manifest(bucket, work_bucket, versions, parts, *started));
+    let bytes = bytes.unwrap_or_default();
+    let checksum = hex::encode(Md5::digest(&bytes)).into_bytes();
+    put(&ObjectAt::new(work_bucket, checksum_key), checksum, "text/plain", work).await?;
+    let at = ObjectAt::new(work_bucket, key);
+    let etag = put(&at, bytes, "application/json", work).await?;
+    Ok(ManifestLocation { bucket: at.bucket, key: at.key, etag })
+}
+
+/// Writes an object and answers its ETag.
+async fn put(
+    at: &ObjectAt,
+    bytes: Vec<u8>,
+    content_type: &str,
+    work: &impl WriteObjects,
+) -> Result<String, Unread> {
+    let written = work.write(at, bytes, content_type).await;
+    written.map_err(|error| Unread::Aws { doing: format!("write {at}"), error })
 }

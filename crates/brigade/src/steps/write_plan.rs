@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use md5::{Digest, Md5};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,14 +11,14 @@ use crate::cost::{Effort, Prices};
 use crate::id::{BucketName, ObjectKey, VersionId};
 use crate::inventory::InventoryFile;
 use crate::layout::Layout;
-use crate::manifest::{Compression, PartWriter, copy_manifest};
+use crate::manifest::{Compression, PartWriter};
 use crate::plan::{Canary, CanaryManifest, ManifestLocation, Plan, PlanHash, PlanSummary, PlannedManifest};
 use crate::ports::{AwsError, ObjectAt, ReadObjects, WriteObjects};
 use crate::request::Split;
 use crate::route::{SourceObject, Turn, Way};
 use crate::steps::check_inventory::{Slice, SliceContent};
 use crate::steps::generate_manifest::LegTally;
-use crate::steps::{each_tally, read_json};
+use crate::steps::{each_tally, put_manifest, read_json};
 use crate::tally::{BucketObject, Count, Part, Tally};
 use crate::transfer::Transfer;
 
@@ -186,18 +185,11 @@ fn shares(parts: Vec<Part>, split: Option<Split>) -> Vec<Vec<Part>> {
 async fn write_manifest(
     transfer: &Transfer,
     source: &BucketName,
-    [key, checksum_key]: [ObjectKey; 2],
+    keys: [ObjectKey; 2],
     parts: Vec<InventoryFile>,
     work: &impl WriteObjects,
 ) -> Result<ManifestLocation, Error> {
-    let Transfer { work_bucket, versions, started, .. } = transfer;
-    let manifest = copy_manifest(source, work_bucket, *versions, parts, *started);
-    let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
-    let checksum = hex::encode(Md5::digest(&bytes)).into_bytes();
-    write(&ObjectAt::new(work_bucket, checksum_key), checksum, "text/plain", work).await?;
-    let at = ObjectAt::new(work_bucket, key);
-    let etag = write(&at, bytes, "application/json", work).await?;
-    Ok(ManifestLocation { bucket: at.bucket, key: at.key, etag })
+    Ok(put_manifest(transfer, source, transfer.versions, keys, parts, work).await?)
 }
 
 /// The canary's manifests, of objects that the workers sampled; none if there is to be none.
