@@ -345,7 +345,13 @@ impl Flow {
         kind: JobKind,
     ) -> Result<create_job::Output, Stopped> {
         for _ in 0..TURNS {
-            let input = create_job::Input { transfer: transfer.clone(), plan: plan.clone(), kind };
+            let input = create_job::Input {
+                transfer: transfer.clone(),
+                plan: plan.clone(),
+                kind,
+                retry: None,
+                verify: Vec::new(),
+            };
             match self.take::<create_job::Output>(Call::CreateJob(input)).await {
                 Ok(output) => return Ok(output),
                 Err(stopped) if stopped.error == "CreateJob.StillPreparing" => {}

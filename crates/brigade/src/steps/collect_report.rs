@@ -158,7 +158,7 @@ pub async fn run(
     measures: &impl Measures,
 ) -> Result<Output, Error> {
     let followed = match input.kind {
-        JobKind::Copy | JobKind::Retry => look_at(&input.jobs, jobs).await?,
+        JobKind::Copy | JobKind::Retry | JobKind::Verify => look_at(&input.jobs, jobs).await?,
         JobKind::Canary => Vec::new(),
     };
     let canary = look_at(&input.canary, jobs).await?;
