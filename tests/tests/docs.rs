@@ -150,8 +150,9 @@ fn parties() -> Vec<(String, Vec<Statement>)> {
         report_bucket: id("REPORTS"),
     };
     let destination_key = target.kms_key.as_ref().map(|key| target.destination_key(&source, key));
-    let functions = ["check-inventory", "copy-object", "generate-manifest", "validate-permissions"]
-        .map(|name| id(&format!("arn:aws:iam::222222222222:role/STACK-{name}")));
+    let functions =
+        ["check-inventory", "copy-object", "generate-manifest", "validate-permissions", "verify-copies"]
+            .map(|name| id(&format!("arn:aws:iam::222222222222:role/STACK-{name}")));
     let mut parties: Vec<_> = source
         .grants()
         .into_iter()

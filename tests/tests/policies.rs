@@ -131,12 +131,11 @@ fn the_batch_role_is_what_the_model_derives() {
 }
 
 #[test]
-fn the_batch_role_trusts_the_service_and_four_functions() {
+fn the_batch_role_trusts_the_service_and_five_functions() {
     let stack = Deployed(0).stack(&template());
-    let arns: Vec<_> =
-        ["CheckInventoryRole", "CopyObjectRole", "GenerateManifestRole", "ValidatePermissionsRole"]
-            .map(|role| id(&format!("arn:aws:iam::222222222222:role/{role}")))
-            .into();
+    let functions =
+        ["CheckInventory", "CopyObject", "GenerateManifest", "ValidatePermissions", "VerifyCopies"];
+    let arns: Vec<_> = functions.map(|name| id(&format!("arn:aws:iam::222222222222:role/{name}Role"))).into();
     let written = &stack.properties("BatchRole")["AssumeRolePolicyDocument"]["Statement"];
     assert_eq!(normal(written), derived(&trust(&arns)));
 }
