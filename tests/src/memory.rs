@@ -492,7 +492,7 @@ impl View {
         if only_new && taken {
             return Err(AwsError::Conflict("PreconditionFailed: the key is taken".to_owned()));
         }
-        let content = Content { modified: Some(state.tick()), ..Content::of(bytes) };
+        let content = Content { modified: Some(state.tick()), ..Content::of(bytes) }.with_checksum();
         let etag = content.etag();
         state.put(&at.bucket, at.key.as_str(), Some(content));
         Ok(etag)
