@@ -182,4 +182,63 @@ mod tests {
         assert_eq!(table.find(Fingerprint::of("7")), Some(Err("E7")));
         assert_eq!(table.find(Fingerprint::of("999")), Some(Err("other")));
     }
+
+    /// Rows as AWS writes them, 240 bytes each, read and joined; `cargo test --release -p brigade --lib
+    /// join::tests::speed -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "measures"]
+    #[expect(clippy::print_stdout, reason = "what it measures")]
+    fn speed() {
+        use crate::report::{ResultFile, ResultReader};
+        const ROWS: u64 = 5_000_000;
+        let file = ResultFile {
+            task_execution_status: "succeeded".to_owned(),
+            key: "r.csv".parse().expect("a key"),
+            md5: String::new(),
+        };
+        let key =
+            |at: u64| format!("incoming/photos/2026/{:02}/album%20{}/IMG_{at:08}.jpg", at % 12, at % 97);
+        let read = |each: &mut dyn FnMut(TaskResult<'_>)| {
+            let mut reader = ResultReader::new(&file);
+            let (mut bytes, mut spent) = (0, std::time::Duration::ZERO);
+            for chunk in 0..ROWS / 1000 {
+                let rows = (chunk * 1000..(chunk + 1) * 1000).map(|at| {
+                    let sum = at.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    format!("archive,{},,succeeded,200,,\"{{\"\"checksum_base64\"\":\"\"rosUhgp5mIg\\u003d\"\",\"\"etag\"\":\"\"{sum:032x}\"\",\"\"checksumAlgorithm\"\":\"\"CRC64NVME\"\",\"\"checksumType\"\":\"\"FULL_OBJECT\"\",\"\"checksum_hex\"\":\"\"{sum:016X}\"\"}}\"\n", key(at))
+                });
+                let text: String = rows.collect();
+                bytes += text.len() as u64;
+                let begun = std::time::Instant::now();
+                reader.push(text.as_bytes(), each).expect("rows");
+                spent += begun.elapsed();
+            }
+            (bytes / ROWS, spent)
+        };
+        let resident = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+            let line = status.lines().find(|line| line.starts_with("VmHWM")).map(str::to_owned);
+            let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+            kib.unwrap_or_default() * 1024
+        };
+        let before = resident();
+        let mut table = Table::default();
+        let mut scratch = String::new();
+        let (width, copies) = read(&mut |task| {
+            let key = crate::key::decode_into(task.encoded_key, &mut scratch).expect("a key");
+            table.add(Fingerprint::of(key), computed(&task));
+        });
+        let begun = std::time::Instant::now();
+        table.sort();
+        let sorting = begun.elapsed();
+        let (mut same, mut scratch) = (0, String::new());
+        let (_, originals) = read(&mut |task| {
+            let key = crate::key::decode_into(task.encoded_key, &mut scratch).expect("a key");
+            same += u64::from(table.find(Fingerprint::of(key)).is_some_and(|found| found == computed(&task)));
+        });
+        assert_eq!(same, ROWS);
+        println!(
+            "{ROWS} rows of {width} bytes: copies {copies:?}, sorting {sorting:?}, originals {originals:?}; {} bytes a row",
+            (resident() - before) / ROWS
+        );
+    }
 }
