@@ -7,7 +7,7 @@
 //! all.
 //!
 //! Invariants: a shard or pair that left no tally stops the verification; every object of a pair is
-//! counted once, whatever its two tasks came to; memory is bounded by [`join::TABLE_ROWS`], however many
+//! counted once, whatever its two tasks came to; memory is bounded by the rows of one table, however many
 //! objects a pair has; each kind, run again, writes the same.
 
 use std::collections::BTreeMap;
