@@ -35,6 +35,8 @@ CLIENTS = {
     "update-job-status": ["s3control"],
     "cancel-jobs": ["s3", "s3control"],
     "collect-report": ["s3", "s3control", "sns"],
+    "verify-copies": ["s3", "s3", "sts"],
+    "compare-checksums": ["s3", "s3control"],
 }
 
 ENVIRONMENT = {

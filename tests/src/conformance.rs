@@ -9,8 +9,8 @@ use std::fmt::Debug;
 
 use brigade::id::{BucketName, ObjectKey, VersionId};
 use brigade::ports::{
-    AwsError, AwsResult, Body, CopyObjects, Encryption, ObjectAt, OpenUpload, Page, PageObject, Pinned,
-    Probe, ReadObjects, Upload, WriteObjects, WriteProbe, read_whole,
+    AwsError, AwsResult, Body, CompareObjects, CopyObjects, Encryption, ObjectAt, OpenUpload, Page,
+    PageObject, Pinned, Probe, ReadObjects, Upload, WriteObjects, WriteProbe, read_whole,
 };
 use brigade::request::{CopyChecksum, CopyStorageClass};
 use brigade::route::StorageClass;
@@ -53,6 +53,38 @@ pub async fn copying<C: CopyObjects, S: ReadObjects + WriteObjects>(
     a_copy_is_of_what_was_looked_at(copies, store, bucket).await;
     parts_make_an_object(copies, store, bucket).await;
     an_abandoned_upload_is_gone(copies, bucket).await;
+}
+
+/// What S3 stores of an object tells two that are not the same apart, as far as it is asked to.
+pub async fn comparing<S: CompareObjects + ReadObjects + WriteObjects>(store: &S, bucket: &BucketName) {
+    for key in ODD_KEYS {
+        let [one, same, other] = ["one", "same", "other"].map(|folder| place(bucket, folder, key));
+        for (at, bytes) in [(&one, "the bytes"), (&same, "the bytes"), (&other, "the bytez")] {
+            holds(store.write(at, bytes.as_bytes().to_vec(), BYTES).await, key);
+        }
+        let mut told = Vec::new();
+        for at in [&one, &same, &other] {
+            let plain = holds(store.stored(at, false).await, key);
+            assert_eq!((plain.size, &plain.checksum), (9, &None), "{key:?}: not asked for its checksum");
+            told.push(holds(store.stored(at, true).await, key));
+        }
+        let [one, same, other] = &told[..] else { panic!("three") };
+        assert!(one.modified.is_some() && one.checksum.is_some(), "{key:?}: {one:?}");
+        assert_eq!(one.checksum, same.checksum, "{key:?}");
+        assert_ne!(one.checksum, other.checksum, "{key:?}");
+    }
+    let missing = place(bucket, "one", "nothing");
+    refused(store.stored(&missing, true).await, is_not_found, "look at what is not there");
+    // An upload in parts may have a checksum of its parts' checksums, which tells nothing of its bytes.
+    let at = place(bucket, "one", "in parts");
+    let mut upload = holds(store.upload(&at, BYTES).await, "upload");
+    for _ in 0..3 {
+        holds(upload.push(&[7; 5 << 20]).await, "push");
+    }
+    holds(upload.finish().await, "finish");
+    let stored = holds(store.stored(&at, true).await, "look at an upload in parts");
+    let digits = stored.checksum.as_ref().map(|checksum| checksum.value.as_str()).unwrap_or_default();
+    assert!(stored.size == 15 << 20 && !digits.contains('-'), "{stored:?}");
 }
 
 fn plainly(bucket: &BucketName) -> Destination {

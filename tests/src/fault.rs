@@ -13,9 +13,10 @@ use std::task::Poll;
 
 use brigade::id::{BucketName, JobId, KmsKeyArn, Region, RoleArn};
 use brigade::ports::{
-    AwsError, AwsResult, Body, BucketSettings, Callbacks, CopiedPart, CopyObjects, Deadline, InspectAccount,
-    JobDescription, Jobs, KeyFacts, Measures, NewJob, Notices, ObjectAt, ObjectFacts, OpenUpload, Order,
-    Original, Page, PartsPage, Pinned, Probe, ReadObjects, Simulated, Upload, WriteObjects, WriteProbe,
+    AwsError, AwsResult, Body, BucketSettings, Callbacks, CompareObjects, CopiedPart, CopyObjects, Deadline,
+    InspectAccount, JobDescription, Jobs, KeyFacts, Measures, NewJob, Notices, ObjectAt, ObjectFacts,
+    OpenUpload, Order, Original, Page, PartsPage, Pinned, Probe, ReadObjects, Simulated, Stored, Upload,
+    WriteObjects, WriteProbe,
 };
 use brigade::report::Metrics;
 use brigade::steps::copy_object::PartRange;
@@ -368,6 +369,12 @@ impl<P: CopyObjects> CopyObjects for Faulty<P> {
 
     async fn uploads(&self, at: &ObjectAt) -> AwsResult<Vec<OpenUpload>> {
         self.script.again("uploads", || self.port.uploads(at)).await
+    }
+}
+
+impl<P: CompareObjects> CompareObjects for Faulty<P> {
+    async fn stored(&self, at: &ObjectAt, checksum: bool) -> AwsResult<Stored> {
+        self.script.again("stored", || self.port.stored(at, checksum)).await
     }
 }
 

@@ -5,15 +5,15 @@ use brigade::failure::{Failure, TRANSIENT};
 use brigade::id::{FunctionArn, KmsKeyArn};
 use brigade::layout::Layout;
 use brigade::manifest::Compression;
-use brigade::plan::{JobKind, PlanSummary, RetryRound};
+use brigade::plan::{ChecksumPair, JobKind, PlanSummary, RetryRound};
 use brigade::ports::Order;
 use brigade::report::{TransferReport, Verdict};
 use brigade::steps::check_inventory::{ListObject, Slice};
 use brigade::steps::create_job::Job;
 use brigade::steps::validate_permissions::RefusedObject;
 use brigade::steps::{
-    await_confirmation, check_inventory, collect_report, create_job, decide, generate_manifest,
-    update_job_status, validate_permissions, write_plan,
+    await_confirmation, check_inventory, collect_report, compare_checksums, create_job, decide,
+    generate_manifest, update_job_status, validate_permissions, verify_copies, write_plan,
 };
 use brigade::transfer::{Execution, Transfer};
 use jiff::{SignedDuration, Timestamp};
@@ -45,6 +45,8 @@ pub enum Call {
     Decide(decide::Input),
     UpdateJobStatus(update_job_status::Input),
     CollectReport(collect_report::Input),
+    VerifyCopies(verify_copies::Input),
+    CompareChecksums(compare_checksums::Input),
 }
 
 /// A step's failure, as the state machine sees it.
@@ -100,6 +102,7 @@ pub enum Waiting {
     ForCanary,
     ForJobs,
     ForRetry,
+    ForChecksums,
 }
 
 type WhileWaiting = Box<dyn FnMut(&World, Waiting) + Send>;
@@ -244,6 +247,8 @@ impl Flow {
                 called_off: None,
                 looks,
                 unretried: None,
+                verified: false,
+                unverified: None,
                 gate: collect_report::Gate::NotAsked,
             };
             let output: collect_report::Output = self.take(Call::CollectReport(input)).await?;
@@ -351,12 +356,24 @@ impl Flow {
         kind: JobKind,
         retry: Option<RetryRound>,
     ) -> Result<create_job::Output, Stopped> {
+        self.create_jobs(transfer, plan, kind, retry, Vec::new()).await
+    }
+
+    async fn create_jobs(
+        &mut self,
+        transfer: &Transfer,
+        plan: &PlanSummary,
+        kind: JobKind,
+        retry: Option<RetryRound>,
+        verify: Vec<ChecksumPair>,
+    ) -> Result<create_job::Output, Stopped> {
         for _ in 0..TURNS {
             let input = create_job::Input {
                 transfer: transfer.clone(),
                 plan: plan.clone(),
                 kind,
                 retry: retry.clone(),
+                verify: verify.clone(),
             };
             match self.take::<create_job::Output>(Call::CreateJob(input)).await {
                 Ok(output) => return Ok(output),
@@ -418,7 +435,7 @@ impl Flow {
     ) -> Result<End, Stopped> {
         let mut looks = collect_report::Looks::default();
         let mut gate = collect_report::Gate::NotAsked;
-        let mut unretried = None;
+        let (mut unretried, mut unverified, mut verified) = (None, None, false);
         for _ in 0..TURNS {
             let input = collect_report::Input {
                 transfer: transfer.clone(),
@@ -429,6 +446,8 @@ impl Flow {
                 called_off: called_off.clone(),
                 looks,
                 unretried: unretried.clone(),
+                verified,
+                unverified: unverified.clone(),
                 gate,
             };
             let output: collect_report::Output = self.take(Call::CollectReport(input)).await?;
@@ -458,6 +477,10 @@ impl Flow {
                         }
                     }
                 }
+                collect_report::Status::Verify => match self.verify(&transfer, &plan, &jobs).await {
+                    Ok(()) => verified = true,
+                    Err(stopped) => unverified = Some(format!("{}: {}", stopped.error, stopped.cause)),
+                },
                 collect_report::Status::Refused => {
                     let asked = self.pass_gate(&transfer, Some(&plan), None, output.refused, self.now).await;
                     gate = if asked.is_ok() {
@@ -472,6 +495,57 @@ impl Flow {
             }
         }
         panic!("the jobs never ended");
+    }
+
+    async fn verify(&mut self, transfer: &Transfer, plan: &PlanSummary, jobs: &[Job]) -> Result<(), Stopped> {
+        let layout = Layout::of(&transfer.name);
+        self.compare_checksums(transfer, plan, compare_checksums::Kind::Share, None).await?;
+        for shard in self.read_json::<Vec<verify_copies::Shard>>(layout.verify_shards().as_str()) {
+            let mut cursor = verify_copies::Cursor::default();
+            loop {
+                let (transfer, jobs) = (transfer.clone(), jobs.to_vec());
+                let input = verify_copies::Input { transfer, jobs, shard, cursor };
+                let output: verify_copies::Output = self.take(Call::VerifyCopies(input)).await?;
+                if output.done {
+                    break;
+                }
+                cursor = output.cursor;
+            }
+        }
+        let pairs = self.compare_checksums(transfer, plan, compare_checksums::Kind::Plan, None).await?;
+        if !pairs.is_empty() {
+            let verify = JobKind::Verify;
+            let created = self.create_jobs(transfer, plan, verify, None, pairs.clone()).await?;
+            self.tell(created.due, Order::Confirm, "the copies are to be verified").await?;
+            for pair in pairs {
+                self.compare_checksums(transfer, plan, compare_checksums::Kind::Compare, Some(pair)).await?;
+            }
+        }
+        self.compare_checksums(transfer, plan, compare_checksums::Kind::SumUp, None).await?;
+        Ok(())
+    }
+
+    /// Takes a step of the verification, until it is done.
+    async fn compare_checksums(
+        &mut self,
+        transfer: &Transfer,
+        plan: &PlanSummary,
+        kind: compare_checksums::Kind,
+        pair: Option<ChecksumPair>,
+    ) -> Result<Vec<ChecksumPair>, Stopped> {
+        let mut looks = compare_checksums::Looks::default();
+        for _ in 0..TURNS {
+            let (transfer, pair) = (transfer.clone(), pair.clone());
+            let objects = plan.copy.objects;
+            let input = compare_checksums::Input { transfer, kind, objects, pair, looks };
+            let output: compare_checksums::Output = self.take(Call::CompareChecksums(input)).await?;
+            if output.done {
+                return Ok(output.pairs);
+            }
+            looks = output.looks;
+            self.wait(output.wait_seconds, Waiting::ForChecksums);
+        }
+        panic!("the checksum jobs never ended");
     }
 
     fn wait(&mut self, seconds: u32, why: Waiting) {
@@ -538,6 +612,12 @@ impl Flow {
             }
             Call::Decide(input) => {
                 said(decide::run(wire(&input), &deployment.work_bucket, &work, &outside).await)
+            }
+            Call::VerifyCopies(input) => {
+                said(verify_copies::run(wire(&input), &role, &work, move || one_leg).await)
+            }
+            Call::CompareChecksums(input) => {
+                said(compare_checksums::run(wire(&input), &outside, &work).await)
             }
             Call::UpdateJobStatus(input) => said(update_job_status::run(wire(&input), &outside).await),
             Call::CollectReport(input) => {

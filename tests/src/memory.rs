@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brigade::id::{AccountId, BucketName, KmsKeyArn, ObjectKey, RoleArn, VersionId};
 use brigade::ports::{
-    AwsError, AwsResult, Body, Callbacks, ContentHeaders, Measures, Notices, ObjectAt, ObjectFacts, Page,
-    PageObject, ReadObjects, Scratch, Upload, WriteObjects,
+    AwsError, AwsResult, Body, Callbacks, Checksum, CompareObjects, ContentHeaders, Measures, Notices,
+    ObjectAt, ObjectFacts, Page, PageObject, ReadObjects, Scratch, Stored, Upload, WriteObjects,
 };
 use brigade::report::Metrics;
 use brigade::route::{SourceObject, StorageClass};
+use crc_fast::CrcAlgorithm;
 use jiff::Timestamp;
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
@@ -61,6 +62,8 @@ pub struct Content {
     pub unreadable_metadata: u32,
     /// The parts it was uploaded in, if it was.
     pub parts: Option<usize>,
+    /// The checksum of all its bytes that is stored with it, if one is.
+    pub checksum: Option<Checksum>,
 }
 
 impl Content {
@@ -74,6 +77,19 @@ impl Content {
     #[must_use]
     pub fn under(key: &KmsKeyArn, bytes: impl Into<Vec<u8>>) -> Self {
         Self { encryption: Some("SSE-KMS".to_owned()), kms_key: Some(key.clone()), ..Self::of(bytes) }
+    }
+
+    /// The same with the checksum stored that S3 stores unless it is told otherwise.
+    #[must_use]
+    pub fn with_checksum(self) -> Self {
+        let value = aws_smithy_types::base64::encode(self.crc64().to_be_bytes());
+        Self { checksum: Some(Checksum { algorithm: "CRC64NVME".to_owned(), value }), ..self }
+    }
+
+    /// The CRC64NVME of its bytes.
+    #[must_use]
+    pub fn crc64(&self) -> u64 {
+        crc_fast::checksum(CrcAlgorithm::Crc64Nvme, &self.bytes)
     }
 
     /// Its size in bytes.
@@ -474,6 +490,20 @@ impl ReadObjects for View {
     }
 }
 
+impl CompareObjects for View {
+    async fn stored(&self, at: &ObjectAt, checksum: bool) -> AwsResult<Stored> {
+        let ObjectFacts { size, modified, .. } = self.head(at).await?;
+        let state = self.world.state();
+        let content = state.find(self.who, read_action("s3:GetObject", at), at)?;
+        let checksum = content.checksum.clone().filter(|_| checksum);
+        if let (Some(_), Some(key)) = (&checksum, &content.kms_key) {
+            let refused = |_| AwsError::Forbidden("Forbidden".to_owned());
+            state.allow_key(self.who, "kms:Decrypt", key).map_err(refused)?;
+        }
+        Ok(Stored { size, modified, checksum })
+    }
+}
+
 impl View {
     fn put(&self, at: &ObjectAt, bytes: Vec<u8>, only_new: bool) -> AwsResult<String> {
         let mut state = self.world.state();
@@ -485,7 +515,7 @@ impl View {
         if only_new && taken {
             return Err(AwsError::Conflict("PreconditionFailed: the key is taken".to_owned()));
         }
-        let content = Content { modified: Some(state.tick()), ..Content::of(bytes) };
+        let content = Content { modified: Some(state.tick()), ..Content::of(bytes) }.with_checksum();
         let etag = content.etag();
         state.put(&at.bucket, at.key.as_str(), Some(content));
         Ok(etag)

@@ -73,6 +73,7 @@ async fn the_aws_adapters_conform() {
     conformance::all(&aws.store(), &id("own-store"), PAGE).await;
     let role = aws.role_store().await;
     conformance::all(&role, &id("role-store"), PAGE).await;
+    conformance::comparing(&role, &id("role-store")).await;
     conformance::copying(&aws.role_copies().await, &role, &id("role-store")).await;
     conformance::a_closed_bucket_is_forbidden(&role, &id("closed-photos"), &id("there")).await;
     conformance::without_list_a_missing_key_is_forbidden(&role, &id("unlistable")).await;

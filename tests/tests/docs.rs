@@ -152,9 +152,15 @@ fn parties() -> Vec<(String, Vec<Statement>)> {
         report_bucket: id("REPORTS"),
     };
     let destination_key = target.kms_key.as_ref().map(|key| target.destination_key(&source, key));
-    let functions =
-        ["check-inventory", "collect-report", "copy-object", "generate-manifest", "validate-permissions"]
-            .map(|name| id(&format!("arn:aws:iam::222222222222:role/STACK-{name}")));
+    let functions = [
+        "check-inventory",
+        "collect-report",
+        "copy-object",
+        "generate-manifest",
+        "validate-permissions",
+        "verify-copies",
+    ]
+    .map(|name| id(&format!("arn:aws:iam::222222222222:role/STACK-{name}")));
     let mut parties: Vec<_> = source
         .grants()
         .into_iter()
@@ -336,8 +342,9 @@ fn the_events_of_the_longest_transfer_fit_one_history() {
 fn every_error_name_is_explained() {
     use brigade::failure::Failure;
     use brigade::steps::{
-        await_confirmation, cancel_jobs, check_inventory, collect_report, copy_object, create_job, decide,
-        generate_manifest, update_job_status, validate_permissions, write_plan,
+        await_confirmation, cancel_jobs, check_inventory, collect_report, compare_checksums, copy_object,
+        create_job, decide, generate_manifest, update_job_status, validate_permissions, verify_copies,
+        write_plan,
     };
     let page =
         std::fs::read_to_string(repository().join("docs/how-it-works.md")).expect("docs/how-it-works.md");
@@ -350,12 +357,14 @@ fn every_error_name_is_explained() {
         <cancel_jobs::Error as Failure>::NAMES,
         <check_inventory::Error as Failure>::NAMES,
         <collect_report::Error as Failure>::NAMES,
+        <compare_checksums::Error as Failure>::NAMES,
         <copy_object::Error as Failure>::NAMES,
         <create_job::Error as Failure>::NAMES,
         <decide::Error as Failure>::NAMES,
         <generate_manifest::Error as Failure>::NAMES,
         <update_job_status::Error as Failure>::NAMES,
         <validate_permissions::Error as Failure>::NAMES,
+        <verify_copies::Error as Failure>::NAMES,
         <write_plan::Error as Failure>::NAMES,
     ];
     let missing: Vec<_> = names.into_iter().flatten().filter(|name| !explained(name)).collect();

@@ -12,8 +12,9 @@ use brigade::layout::Layout;
 use brigade::request::TransferRequest;
 use brigade::route::{Turn, Way};
 use brigade::steps::{
-    await_confirmation, cancel_jobs, check_inventory, collect_report, copy_object, create_job, decide,
-    generate_manifest, update_job_status, validate_permissions, write_plan,
+    await_confirmation, cancel_jobs, check_inventory, collect_report, compare_checksums, copy_object,
+    create_job, decide, generate_manifest, update_job_status, validate_permissions, verify_copies,
+    write_plan,
 };
 use functions::Settings;
 use schemars::generate::SchemaSettings;
@@ -65,6 +66,8 @@ steps! {
     "decide" => decide,
     "update-job-status" => update_job_status,
     "collect-report" => collect_report,
+    "verify-copies" => verify_copies,
+    "compare-checksums" => compare_checksums,
 }
 
 fn contract() -> Contract {

@@ -27,6 +27,7 @@ async fn the_roles_copies_conform() {
     let scene = Scene::default();
     let role = scene.world.as_role();
     conformance::copying(&role, &role, scene.archive()).await;
+    conformance::comparing(&role, scene.archive()).await;
 }
 
 #[tokio::test]

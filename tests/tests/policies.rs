@@ -142,6 +142,7 @@ fn the_batch_role_trusts_the_service_and_five_functions() {
         "brigade-copy-object",
         "GenerateManifestRole",
         "ValidatePermissionsRole",
+        "VerifyCopiesRole",
     ]
     .map(|role| id(&format!("arn:aws:iam::222222222222:role/{role}")))
     .into();

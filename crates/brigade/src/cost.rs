@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::estimate::{PART_BYTES, part_pace};
 use crate::plan::PlannedManifest;
-use crate::request::{CopyStorageClass, ObjectSource, RestoreTier};
+use crate::request::{CopyStorageClass, ObjectSource, RestoreTier, Verify};
 use crate::route::Way;
 use crate::tally::{Count, Tally};
 use crate::transfer::Transfer;
@@ -94,6 +94,8 @@ pub struct Prices {
     /// Reading objects of a class at the source.
     pub retrieval: BTreeMap<String, Rate>,
     pub restores: BTreeMap<ArchiveClass, BTreeMap<RestoreTier, RestoreRates>>,
+    /// Computing checksums of objects where they lie.
+    pub checksums: Rate,
     pub key_requests: Rate,
     pub function_requests: Rate,
     pub function_seconds: Rate,
@@ -365,12 +367,17 @@ impl Cost {
     pub fn of(work: &Work<'_>, prices: &Prices) -> Self {
         let restoring = |tier| restoring(work, tier, prices);
         let asked = work.transfer.restore.map_or_else(Vec::new, |restore| restoring(restore.tier));
-        let lines: Vec<CostLine> =
-            [copying(work, prices), by_parts(work, prices), asked, preparing(work, prices)]
-                .concat()
-                .into_iter()
-                .filter(counts)
-                .collect();
+        let lines: Vec<CostLine> = [
+            copying(work, prices),
+            by_parts(work, prices),
+            asked,
+            verifying(work, prices),
+            preparing(work, prices),
+        ]
+        .concat()
+        .into_iter()
+        .filter(counts)
+        .collect();
         let offered = RestoreTier::ALL.into_iter().filter(|_| work.transfer.restore.is_none());
         let offers = offered.filter_map(|tier| {
             let archived = work.of_ways(Way::is_archived);
@@ -419,7 +426,7 @@ fn copying(work: &Work<'_>, prices: &Prices) -> Vec<CostLine> {
     let copy = work.of_ways(|way| has_jobs(way) && !way.by_function());
     let (canary, canaries) = (work.canary, u64::from(work.canary > 0));
     let number = work.jobs(has_jobs) + canaries;
-    let mut lines = jobs(number, all.objects + canary, prices);
+    let mut lines = jobs(number, all.objects + canary, prices).to_vec();
     lines.extend(copies(work, copy.objects + canary, prices));
     // The counts by class and encryption include what goes other ways, so the lesser counts.
     for (class, rate) in &prices.retrieval {
@@ -432,8 +439,8 @@ fn copying(work: &Work<'_>, prices: &Prices) -> Vec<CostLine> {
     lines
 }
 
-fn jobs(jobs: u64, tasks: u64, prices: &Prices) -> Vec<CostLine> {
-    vec![
+fn jobs(jobs: u64, tasks: u64, prices: &Prices) -> [CostLine; 2] {
+    [
         CostLine::new(Service::BatchOperations, "jobs", jobs as f64, &prices.job),
         CostLine::new(Service::BatchOperations, "tasks", tasks as f64, &prices.tasks),
     ]
@@ -523,7 +530,8 @@ fn by_parts(work: &Work<'_>, prices: &Prices) -> Vec<CostLine> {
 
 /// The jobs that ask for the restores, and the restores.
 fn restoring(work: &Work<'_>, tier: RestoreTier, prices: &Prices) -> Vec<CostLine> {
-    let mut lines = jobs(work.jobs(Way::is_archived), work.of_ways(Way::is_archived).objects, prices);
+    let archived = work.of_ways(Way::is_archived).objects;
+    let mut lines = jobs(work.jobs(Way::is_archived), archived, prices).to_vec();
     for (class, count) in work.archived() {
         let Some(rates) = prices.restores.get(&class).and_then(|tiers| tiers.get(&tier)) else { continue };
         let told = |what: &str| format!("{what} ({}, {})", class.as_str(), tier.as_str());
@@ -533,6 +541,38 @@ fn restoring(work: &Work<'_>, tier: RestoreTier, prices: &Prices) -> Vec<CostLin
         }
         let bytes = count.bytes as f64 / GB;
         lines.push(CostLine::new(Service::S3, told("restored bytes"), bytes, &rates.bytes).paid_by_source());
+    }
+    lines
+}
+
+/// Comparing the copies with their originals: as if no stored checksum could be compared.
+fn verifying(work: &Work<'_>, prices: &Prices) -> Vec<CostLine> {
+    let Transfer { verify, source, destination, .. } = work.transfer;
+    let all = work.of_ways(|way| work.transfer.has_jobs(way));
+    let head = |whose: &str| {
+        CostLine::new(Service::S3, format!("HEAD requests of {whose}"), all.objects as f64, &prices.reads)
+    };
+    let mut lines = match verify {
+        Verify::None => return Vec::new(),
+        Verify::Size | Verify::Checksum => vec![head("originals").paid_by_source(), head("copies")],
+    };
+    if *verify == Verify::Checksum && all.objects > 0 {
+        let (objects, bytes) = (2 * all.objects, 2.0 * all.bytes as f64 / GB);
+        lines.extend(
+            jobs(2 * source.buckets.len() as u64, objects, prices).map(|line| CostLine {
+                what: format!("{} to compute checksums, at most", line.what),
+                ..line
+            }),
+        );
+        let what = "computed checksums, at most";
+        lines.push(CostLine::new(Service::BatchOperations, what, bytes, &prices.checksums));
+        let under_kms = work.tally.encryption.iter().filter(|(status, _)| status.ends_with("KMS"));
+        let encrypted: u64 = under_kms.map(|(_, count)| count.objects).sum();
+        let copies = if destination.kms_key.is_some() { all.objects } else { 0 };
+        // Once to be told what is stored, once to compute.
+        let requests = 2 * (encrypted.min(all.objects) + copies);
+        let what = "Decrypt for checksums, at most";
+        lines.push(CostLine::new(Service::Kms, what, requests as f64, &prices.key_requests));
     }
     lines
 }
@@ -614,6 +654,20 @@ mod tests {
         close(cost.of_source(), 5.0);
         transfer.destination.bucket_key = false;
         close(line(&cost_of(&transfer, &tally, 0).lines, "GenerateDataKey"), 0.03);
+    }
+
+    #[test]
+    fn verifying_costs_two_heads_and_at_most_two_checksums_an_object() {
+        let tally = many(Way::Copy, "STANDARD", Count { objects: 1_000_000, bytes: 100 * GIB });
+        let of = |verify| cost_of(&Transfer { verify, ..transfer() }, &tally, 0);
+        let (none, size, checksum) = (of(Verify::None), of(Verify::Size), of(Verify::Checksum));
+        close(size.dollars - none.dollars, 0.8);
+        close(size.of_source(), 0.4);
+        close(line(&checksum.lines, "tasks to compute"), 2.0);
+        close(line(&checksum.lines, "jobs to compute"), 0.5);
+        close(line(&checksum.lines, "computed checksums"), 0.8);
+        close(line(&checksum.lines, "Decrypt for checksums"), 6.0);
+        close(checksum.dollars - size.dollars, 9.3);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Where a transfer keeps what it writes about itself: `transfers/<name>/…` in the work bucket.
 
-use crate::id::{ObjectKey, TransferName};
+use crate::id::{JobId, ObjectKey, TransferName};
 use crate::manifest::Compression;
 use crate::route::{Turn, Way};
 use crate::steps::check_inventory::Side;
@@ -189,6 +189,88 @@ impl<'a> Layout<'a> {
     #[must_use]
     pub fn reports(self) -> String {
         format!("transfers/{}/reports", self.0)
+    }
+
+    /// What a job's completion report holds, its `manifest.json`.
+    #[must_use]
+    pub fn job_report(self, job: &JobId) -> ObjectKey {
+        self.key(&format!("reports/job-{job}/manifest.json"))
+    }
+
+    /// The shards in which copies are compared with their originals: what a Distributed Map reads.
+    #[must_use]
+    pub fn verify_shards(self) -> ObjectKey {
+        self.key("verify/shards.json")
+    }
+
+    /// Where the counts of all their legs lie.
+    #[must_use]
+    pub fn verify_tallies(self) -> ObjectKey {
+        self.key("verify/tallies/")
+    }
+
+    /// The counts of one leg of a shard.
+    #[must_use]
+    pub fn verify_tally(self, shard: u32, leg: u32) -> ObjectKey {
+        self.key(&format!("verify/tallies/{shard:03}-{leg:05}.json"))
+    }
+
+    /// Differences that one leg of a shard found.
+    #[must_use]
+    pub fn verify_differences(self, [shard, leg, part]: [u32; 3]) -> ObjectKey {
+        self.key(&format!("verify/differences/part-{shard:03}-{leg:05}-{part:05}.csv"))
+    }
+
+    /// Rows of a manifest of objects whose checksums are to be computed. It lies below a folder
+    /// `manifests`, as all that jobs read.
+    #[must_use]
+    pub fn checksum_part(self, side: Side, [shard, leg, part]: [u32; 3]) -> ObjectKey {
+        let side = side.as_str();
+        self.key(&format!("verify/manifests/{side}/part-{shard:03}-{leg:05}-{part:05}.csv.gz"))
+    }
+
+    /// Such a manifest, in the shape of an inventory's, and its MD5.
+    #[must_use]
+    pub fn checksum_manifest(self, side: Side, number: u32) -> [ObjectKey; 2] {
+        let side = side.as_str();
+        ["manifest.json", "manifest.checksum"]
+            .map(|file| self.key(&format!("verify/manifests/{side}/{number:04}/{file}")))
+    }
+
+    /// The pairs of those manifests: what a second Distributed Map reads.
+    #[must_use]
+    pub fn checksum_pairs(self) -> ObjectKey {
+        self.key("verify/pairs.json")
+    }
+
+    /// The jobs that compute checksums, noted apart like those of a round of retries.
+    #[must_use]
+    pub fn checksum_jobs(self) -> ObjectKey {
+        self.key("verify/jobs.json")
+    }
+
+    /// What the comparison of a pair's checksums counted.
+    #[must_use]
+    pub fn pair_tally(self, number: u32) -> ObjectKey {
+        self.key(&format!("verify/pairs/{number:04}.json"))
+    }
+
+    /// Differences that it found.
+    #[must_use]
+    pub fn pair_differences(self, number: u32) -> ObjectKey {
+        self.key(&format!("verify/differences/pair-{number:04}.csv"))
+    }
+
+    /// How the copies compare with their originals.
+    #[must_use]
+    pub fn verification(self) -> ObjectKey {
+        self.key("verify/result.json")
+    }
+
+    /// Every copy that differs.
+    #[must_use]
+    pub fn differences(self) -> ObjectKey {
+        self.key("verify/differences.csv")
     }
 
     /// A CSV manifest of the objects that failed.

@@ -2,7 +2,7 @@
 
 use crate::id::TransferName;
 use crate::plan::{Plan, PlanSummary};
-use crate::report::TransferReport;
+use crate::report::{TransferReport, Verification};
 use crate::route::Way;
 use crate::words;
 
@@ -117,6 +117,8 @@ pub fn verdict(report: &TransferReport, page: &str) -> Notice {
             restores.refused
         ));
     }
+    lines.extend(report.verification.as_ref().map(Verification::summary));
+    lines.extend(report.unverified.iter().map(|why| format!("The copies were not compared: {why}")));
     for error in &report.errors {
         lines.push(format!(
             "{} failed with {} {}. {}",

@@ -136,6 +136,40 @@ pub enum JobTask {
     /// It copies them.
     #[default]
     Copy,
+    /// It computes their checksums.
+    Checksum,
+}
+
+/// Two manifests of the same objects in the same order, the originals and their copies: a job computes
+/// the checksums of each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChecksumPair {
+    /// Its place among the pairs, from 0.
+    pub number: u32,
+    /// The bucket of the originals.
+    pub bucket: BucketName,
+    /// The objects of each of the two.
+    pub objects: u64,
+    /// Where the originals are listed.
+    pub originals: ManifestLocation,
+    /// Where the copies are.
+    pub copies: ManifestLocation,
+}
+
+impl ChecksumPair {
+    /// Its two jobs: the originals', and that of the copies, which are in another bucket.
+    #[must_use]
+    pub fn jobs<'a>(&'a self, copies: &'a BucketName) -> [PlannedJob<'a>; 2] {
+        [(&self.originals, &self.bucket), (&self.copies, copies)].map(|(manifest, source)| PlannedJob {
+            manifest,
+            way: Way::Copy,
+            source,
+            tasks: self.objects,
+            turn: Turn::Current,
+            task: JobTask::Checksum,
+        })
+    }
 }
 
 impl PlannedManifest {
@@ -181,6 +215,8 @@ pub enum JobKind {
     Canary,
     /// Those that run again what failed.
     Retry,
+    /// Those that compute checksums.
+    Verify,
 }
 
 /// A plan's hash: what an approval names.
@@ -263,7 +299,7 @@ impl PlanSummary {
                 });
                 jobs.collect()
             }
-            JobKind::Retry => Vec::new(),
+            JobKind::Retry | JobKind::Verify => Vec::new(),
         }
     }
 }

@@ -415,6 +415,38 @@ pub trait CopyObjects: Sync {
     fn uploads(&self, at: &ObjectAt) -> impl Future<Output = AwsResult<Vec<OpenUpload>>> + Send;
 }
 
+/// A checksum that S3 has of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Checksum {
+    /// Its algorithm, such as `CRC64NVME`.
+    pub algorithm: String,
+    /// Its value, in base64.
+    pub value: String,
+}
+
+/// What S3 stores of an object, as far as a copy should have it too. Not its ETag, which two objects of
+/// the same bytes need not share.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was written.
+    pub modified: Option<Timestamp>,
+    /// The checksum of all its bytes, if it was asked for and there is one. That of an upload in parts
+    /// can be of its parts' checksums, and then is none
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>).
+    pub checksum: Option<Checksum>,
+}
+
+/// Comparing copies with their originals.
+pub trait CompareObjects: Sync {
+    /// What S3 stores of an object. To be told a checksum takes `kms:Decrypt` where a KMS key encrypts
+    /// the object (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>), and nothing
+    /// beside what a HEAD takes otherwise.
+    fn stored(&self, at: &ObjectAt, checksum: bool) -> impl Future<Output = AwsResult<Stored>> + Send;
+}
+
 /// The time that an invocation has.
 pub trait Deadline: Sync {
     /// Whether there is time to begin another piece of work.
@@ -444,6 +476,9 @@ pub enum Operation<'a> {
         /// Days that the restored copy is kept; none for what leaves an archive tier for good.
         days: Option<u32>,
     },
+    /// The CRC64NVME checksum of all its bytes, as they are stored, is computed and told in the completion
+    /// report (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-compute-checksums.html>).
+    Checksum,
 }
 
 /// A job to create.

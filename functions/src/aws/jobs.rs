@@ -6,11 +6,12 @@ use aws_sdk_s3control::config::endpoint::{Endpoint, EndpointFuture, Params, Reso
 use aws_sdk_s3control::error::BuildError;
 use aws_sdk_s3control::primitives::DateTime;
 use aws_sdk_s3control::types::{
-    JobDescriptor, JobManifest, JobManifestFormat, JobManifestLocation, JobManifestSpec, JobOperation,
-    JobProgressSummary, JobReport, JobReportFormat, JobReportScope, LambdaInvokeOperation,
-    RequestedJobStatus, S3AnnotationDirective, S3CannedAccessControlList, S3ChecksumAlgorithm,
-    S3CopyObjectOperation, S3GlacierJobTier, S3InitiateRestoreObjectOperation, S3MetadataDirective,
-    S3ObjectMetadata, S3SseAlgorithm, S3StorageClass, S3Tag,
+    ComputeObjectChecksumAlgorithm, ComputeObjectChecksumType, JobDescriptor, JobManifest, JobManifestFormat,
+    JobManifestLocation, JobManifestSpec, JobOperation, JobProgressSummary, JobReport, JobReportFormat,
+    JobReportScope, LambdaInvokeOperation, RequestedJobStatus, S3AnnotationDirective,
+    S3CannedAccessControlList, S3ChecksumAlgorithm, S3ComputeObjectChecksumOperation, S3CopyObjectOperation,
+    S3GlacierJobTier, S3InitiateRestoreObjectOperation, S3MetadataDirective, S3ObjectMetadata,
+    S3SseAlgorithm, S3StorageClass, S3Tag,
 };
 use brigade::id::{AccountId, JobId, Region};
 use brigade::ports::{AwsError, AwsResult, JobDescription, JobStatus, Jobs, NewJob, Operation, Order};
@@ -143,6 +144,12 @@ fn operation(job: &NewJob<'_>) -> AwsResult<JobOperation> {
                     RestoreTier::Standard => S3GlacierJobTier::Standard,
                 })
                 .set_expiration_in_days(days.and_then(|days| i32::try_from(days).ok()))
+                .build(),
+        ),
+        Operation::Checksum => JobOperation::builder().s3_compute_object_checksum(
+            S3ComputeObjectChecksumOperation::builder()
+                .checksum_algorithm(ComputeObjectChecksumAlgorithm::Crc64Nvme)
+                .checksum_type(ComputeObjectChecksumType::FullObject)
                 .build(),
         ),
     }

@@ -6,14 +6,15 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{
-    ArchiveStatus, ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, EncodingType,
-    GlacierJobParameters, Object, ObjectCannedAcl, RequestPayer, RestoreRequest, ServerSideEncryption, Tier,
+    ArchiveStatus, ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
+    EncodingType, GlacierJobParameters, Object, ObjectCannedAcl, RequestPayer, RestoreRequest,
+    ServerSideEncryption, Tier,
 };
 use brigade::id::BucketName;
 use brigade::key;
 use brigade::ports::{
-    self, AwsError, AwsResult, Encryption, ObjectAt, ObjectFacts, Page, PageObject, Probe, ReadObjects,
-    WriteObjects, WriteProbe,
+    self, AwsError, AwsResult, Checksum, CompareObjects, Encryption, ObjectAt, ObjectFacts, Page, PageObject,
+    Probe, ReadObjects, Stored, WriteObjects, WriteProbe,
 };
 use brigade::route::{SourceObject, StorageClass};
 use jiff::Timestamp;
@@ -134,6 +135,45 @@ impl ReadObjects for Store {
         let objects: AwsResult<Vec<PageObject>> = listed.contents().iter().map(listed_object).collect();
         Ok(Page { objects: objects?, more: listed.is_truncated().unwrap_or(false) })
     }
+}
+
+impl CompareObjects for Store {
+    async fn stored(&self, at: &ObjectAt, checksum: bool) -> AwsResult<Stored> {
+        let head = self
+            .client(&at.bucket)
+            .head_object()
+            .bucket(at.bucket.as_str())
+            .key(at.key.as_str())
+            .set_version_id(version(at))
+            .set_checksum_mode(checksum.then_some(ChecksumMode::Enabled))
+            .send()
+            .await
+            .map_err(|error| kind(&doing("HeadObject", at), &error))?;
+        let ObjectFacts { size, modified, .. } = facts(&head);
+        Ok(Stored { size, modified, checksum: if checksum { of_all_bytes(&head) } else { None } })
+    }
+}
+
+/// The checksum of all bytes, if that is what the object has.
+fn of_all_bytes(head: &HeadObjectOutput) -> Option<Checksum> {
+    if head.checksum_type() != Some(&ChecksumType::FullObject) {
+        return None;
+    }
+    let told = [
+        ("CRC64NVME", head.checksum_crc64_nvme()),
+        ("CRC32C", head.checksum_crc32_c()),
+        ("CRC32", head.checksum_crc32()),
+        ("SHA1", head.checksum_sha1()),
+        ("SHA256", head.checksum_sha256()),
+        ("SHA512", head.checksum_sha512()),
+        ("MD5", head.checksum_md5()),
+        ("XXHASH64", head.checksum_xxhash64()),
+        ("XXHASH3", head.checksum_xxhash3()),
+        ("XXHASH128", head.checksum_xxhash128()),
+    ];
+    told.into_iter().find_map(|(algorithm, value)| {
+        Some(Checksum { algorithm: algorithm.to_owned(), value: value?.to_owned() })
+    })
 }
 
 impl Probe for Store {

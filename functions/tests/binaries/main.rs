@@ -25,16 +25,18 @@ const AWAIT_CONFIRMATION: &str = env!("CARGO_BIN_EXE_await-confirmation");
 const CANCEL_JOBS: &str = env!("CARGO_BIN_EXE_cancel-jobs");
 const CHECK_INVENTORY: &str = env!("CARGO_BIN_EXE_check-inventory");
 const COLLECT_REPORT: &str = env!("CARGO_BIN_EXE_collect-report");
+const COMPARE_CHECKSUMS: &str = env!("CARGO_BIN_EXE_compare-checksums");
 const COPY_OBJECT: &str = env!("CARGO_BIN_EXE_copy-object");
 const CREATE_JOB: &str = env!("CARGO_BIN_EXE_create-job");
 const DECIDE: &str = env!("CARGO_BIN_EXE_decide");
 const GENERATE_MANIFEST: &str = env!("CARGO_BIN_EXE_generate-manifest");
 const UPDATE_JOB_STATUS: &str = env!("CARGO_BIN_EXE_update-job-status");
 const VALIDATE_PERMISSIONS: &str = env!("CARGO_BIN_EXE_validate-permissions");
+const VERIFY_COPIES: &str = env!("CARGO_BIN_EXE_verify-copies");
 const WRITE_PLAN: &str = env!("CARGO_BIN_EXE_write-plan");
 
 /// Each function, a payload that its types refuse, and the path of the field that is wrong.
-fn wrong_payloads() -> [(&'static str, Value, &'static str); 10] {
+fn wrong_payloads() -> [(&'static str, Value, &'static str); 12] {
     [
         (AWAIT_CONFIRMATION, json!({"taskToken": 7}), "taskToken"),
         (
@@ -44,6 +46,7 @@ fn wrong_payloads() -> [(&'static str, Value, &'static str); 10] {
         ),
         (CHECK_INVENTORY, json!({"execution": {"started": "yesterday"}}), "execution.started"),
         (COLLECT_REPORT, json!({"looks": {"late": "often"}}), "looks.late"),
+        (COMPARE_CHECKSUMS, json!({"kind": "GUESS"}), "kind"),
         (
             CREATE_JOB,
             json!({"transfer": {"destination": {"storageClass": "TAPE"}}}),
@@ -53,6 +56,7 @@ fn wrong_payloads() -> [(&'static str, Value, &'static str); 10] {
         (GENERATE_MANIFEST, json!({"slice": {"index": -1}}), "slice.index"),
         (UPDATE_JOB_STATUS, json!({"jobs": [{"id": 7}]}), "jobs[0].id"),
         (VALIDATE_PERMISSIONS, json!({"since": "yesterday"}), "since"),
+        (VERIFY_COPIES, json!({"shard": {"number": -1}}), "shard.number"),
         (WRITE_PLAN, json!({"transfer": {"batchRole": "copier"}}), "transfer.batchRole"),
     ]
 }

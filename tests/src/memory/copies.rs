@@ -170,6 +170,7 @@ fn stored(content: Content, how: &Destination) -> Content {
         kms_key: how.kms_key.clone(),
         ..content
     }
+    .with_checksum()
 }
 
 /// Lets others go first, once.
@@ -398,7 +399,8 @@ impl Begun {
         }
         of.dedup_by_key(|content| content.etag());
         let bytes = of.iter().flat_map(|content| content.bytes.clone()).collect();
-        Ok(Content { bytes, size: Some(size), parts: Some(parts.len()), ..self.shell.clone() })
+        let whole = Content { bytes, size: Some(size), parts: Some(parts.len()), ..self.shell.clone() };
+        Ok(whole.with_checksum())
     }
 }
 

@@ -101,6 +101,8 @@ struct Job {
     arguments: Option<BTreeMap<String, String>>,
     /// Whether it asks for restores, and copies nothing.
     restores: bool,
+    /// Whether it computes checksums, and copies nothing.
+    computes: bool,
     /// Where it is known.
     region: Region,
     manifest: ObjectAt,
@@ -121,6 +123,8 @@ struct Task {
     encoded_key: String,
     version: Option<String>,
     outcome: Option<Result<(), TaskFault>>,
+    /// What the report says of its success, if that is no mere "Successful".
+    result: Option<String>,
 }
 
 impl Job {
@@ -234,12 +238,13 @@ impl World {
 impl Jobs for World {
     async fn create(&self, job: &NewJob<'_>) -> AwsResult<JobId> {
         let arguments = match job.operation {
-            Operation::Copy | Operation::Restore { .. } => None,
+            Operation::Copy | Operation::Restore { .. } | Operation::Checksum => None,
             Operation::Invoke { arguments, .. } => Some(arguments.clone()),
         };
         let restores = matches!(job.operation, Operation::Restore { .. });
+        let computes = job.operation == Operation::Checksum;
         let request = json!({
-            "arguments": arguments, "restores": restores, "transfer": job.transfer, "manifest": job.manifest, "source": job.source, "report": job.report_prefix
+            "arguments": arguments, "restores": restores, "computes": computes, "transfer": job.transfer, "manifest": job.manifest, "source": job.source, "report": job.report_prefix
         });
         let mut state = self.state();
         if let Some(known) = state.jobs.jobs.iter().find(|known| known.token == job.token) {
@@ -260,6 +265,7 @@ impl Jobs for World {
             prefix: job.transfer.destination.prefix_of(job.source),
             arguments,
             restores,
+            computes,
             region: job.region.clone(),
             manifest: ObjectAt::new(&job.manifest.bucket, job.manifest.key.clone()),
             manifest_etag: job.manifest.etag.clone(),
@@ -479,6 +485,7 @@ impl State {
                     encoded_key: row[key_at].to_owned(),
                     version: version_at.map(|at| row[at].to_owned()),
                     outcome: None,
+                    result: None,
                 });
             }
         }
@@ -493,6 +500,9 @@ impl State {
             };
             let outcome = match &task.outcome {
                 _ if job.restores => self.restore(task),
+                None if job.computes => self.compute(task).map(|told| {
+                    self.jobs.jobs[at].tasks[job.done].result = Some(told);
+                }),
                 Some(of_function) => of_function.clone().map(|()| self.note_copied(&job.transfer, task)),
                 None => self.copy(&job.transfer, &job.prefix, task),
             };
@@ -620,10 +630,44 @@ impl State {
             // Later than any object that a test dates.
             modified: Some(jiff::Timestamp::constant(1_795_143_600, 0)),
             ..Content::default()
-        };
+        }
+        .with_checksum();
         self.put(&transfer.destination.bucket, &to, Some(copy));
         self.jobs.copied.push(Copied { key: source.key.to_string(), version: source.version, to });
         Ok(())
+    }
+
+    /// Computes an object's checksum, and tells it as the service does. A failure's status is told within
+    /// its message.
+    fn compute(&mut self, task: &Task) -> Result<String, TaskFault> {
+        let fault = |status: u16, words: &str| TaskFault {
+            status: 200,
+            code: "PermanentFailure".to_owned(),
+            message: format!(
+                "error details: {}",
+                json!({ "failureMessage": format!("Task 1f3c {words}"), "errorCode": status.to_string() })
+            ),
+        };
+        let decoded = percent_decode_str(&task.encoded_key).decode_utf8_lossy().into_owned();
+        if let Some(fault) = self.jobs.fault_of(&decoded) {
+            return Err(fault);
+        }
+        let bucket = task.bucket.parse().map_err(|_| fault(400, "no such name"))?;
+        let key = decoded.parse().map_err(|_| fault(400, "no such key"))?;
+        let version = task.version.as_deref().map(str::parse).transpose();
+        let at = ObjectAt { bucket, key, version: version.map_err(|_| fault(400, "no such version"))? };
+        let content = self.get(Who::Role, &at).map_err(|error| match error {
+            AwsError::NotFound(_) => fault(404, "Key not found"),
+            AwsError::Forbidden(words) => fault(403, &words),
+            error => fault(400, &error.to_string()),
+        })?;
+        let checksum = content.crc64();
+        let told = json!({
+            "checksum_base64": aws_smithy_types::base64::encode(checksum.to_be_bytes()),
+            "etag": content.etag(), "checksumAlgorithm": "CRC64NVME", "checksumType": "FULL_OBJECT",
+            "checksum_hex": format!("{checksum:016X}")
+        });
+        Ok(told.to_string().replace('=', "\\u003d"))
     }
 
     /// Writes a job's completion report, once it is due.
@@ -642,7 +686,9 @@ impl State {
             let mut any = false;
             for task in &job.tasks {
                 let (code, error, message) = match &task.outcome {
-                    Some(Ok(())) if well => ("200".to_owned(), "", "Successful"),
+                    Some(Ok(())) if well => {
+                        ("200".to_owned(), "", task.result.as_deref().unwrap_or("Successful"))
+                    }
                     Some(Err(fault)) if !well => {
                         (fault.status.to_string(), fault.code.as_str(), fault.message.as_str())
                     }

@@ -256,7 +256,7 @@ async fn a_missing_checksum_that_looks_forbidden_is_asked_for() {
             assert!(asked);
             world.put(&reports, checksum, content.clone());
         }
-        Waiting::ForCanary | Waiting::ForJobs | Waiting::ForRetry => {}
+        Waiting::ForCanary | Waiting::ForJobs | Waiting::ForRetry | Waiting::ForChecksums => {}
     });
     assert_eq!(gated.judged().await.verdict, Verdict::Succeeded);
 }

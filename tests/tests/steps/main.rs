@@ -27,6 +27,7 @@ mod splits;
 mod stopping;
 mod turns;
 mod verdicts;
+mod verifying;
 
 /// A request for everything that the source bucket holds.
 fn listing() -> Value {

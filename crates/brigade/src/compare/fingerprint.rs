@@ -24,6 +24,11 @@ impl Fingerprint {
         self.0 as u64
     }
 
+    /// Both halves, the one that finds a place first.
+    pub(crate) fn halves(self) -> [u64; 2] {
+        [self.place(), self.share()]
+    }
+
     pub(super) fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
     }

@@ -8,6 +8,7 @@ mod breakdown;
 mod count;
 mod metrics;
 mod read;
+mod verification;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,7 @@ pub use breakdown::{Breakdown, Folder, Outcome, Route};
 pub use count::{ErrorClass, ErrorSummary, Results};
 pub use metrics::{Metrics, NAMESPACE};
 pub use read::{DamagedReport, ReportManifest, ResultFile, ResultReader, TaskResult};
+pub use verification::{Compared, Difference, Means, Reason, Unverified, Verification, What};
 
 /// Kinds of errors that a canary's objection names.
 const ERRORS_TOLD: usize = 5;
@@ -300,6 +302,12 @@ pub struct TransferReport {
     /// Why failures were not run again, if something went wrong with that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unretried: Option<String>,
+    /// How the copies compare with their originals, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+    /// Why they could not be compared, if something went wrong with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unverified: Option<String>,
     /// A CSV manifest of the objects that failed, as an `s3://` address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_manifest: Option<String>,
@@ -348,6 +356,7 @@ impl TransferReport {
         for ((task, round, turn), jobs) in kinds {
             let what = match (task, round) {
                 (JobTask::Restore, _) => "restore jobs".to_owned(),
+                (JobTask::Checksum, _) => "checksum jobs".to_owned(),
                 (JobTask::Copy, 0) => format!("copy jobs of {} versions", turn.as_str()),
                 (JobTask::Copy, round) => format!("jobs of retry round {round}"),
             };

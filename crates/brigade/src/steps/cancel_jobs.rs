@@ -106,7 +106,8 @@ pub async fn run(
     let claim: Option<Claim> = read_noted(&ObjectAt::new(bucket, layout.claim()), work).await?;
     if claim.is_some_and(|claim| claim.execution == *execution_arn) {
         let retries = (1..=RetryRequest::MOST + 1).map(|round| layout.retry_jobs(round));
-        for note in [layout.canary_jobs(), layout.jobs()].into_iter().chain(retries) {
+        let notes = [layout.canary_jobs(), layout.jobs(), layout.checksum_jobs()];
+        for note in notes.into_iter().chain(retries) {
             let noted: Option<Vec<Job>> = read_noted(&ObjectAt::new(bucket, note), work).await?;
             for job in noted.unwrap_or_default() {
                 if cancel(&job, *ending, jobs).await? {

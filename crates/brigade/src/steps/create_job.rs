@@ -1,6 +1,7 @@
 //! `CreateJob`, `CreateCanary` and `CreateRetry`: an S3 Batch Operations job for each manifest of the
 //! plan, held for confirmation. Jobs of large and renamed objects invoke copy-object, all others copy
-//! themselves; archived objects have a job before that, which asks for their restore.
+//! themselves; archived objects have a job before that, which asks for their restore. `CreateChecksums`:
+//! two jobs for each pair of manifests, originals and copies, which compute checksums.
 //!
 //! Invariants: a step that is repeated finds the jobs it made (by a token derived from the transfer,
 //! and by the note it left in the work bucket); the step ends only when the service has read the
@@ -13,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::id::{BucketName, FunctionArn, JobId, Region};
 use crate::layout::Layout;
-use crate::plan::{JobKind, JobTask, ManifestLocation, PlanSummary, PlannedJob, RetryRound};
+use crate::plan::{ChecksumPair, JobKind, JobTask, ManifestLocation, PlanSummary, PlannedJob, RetryRound};
 use crate::ports::{
     AwsError, JobStatus, Jobs, NewJob, ObjectAt, Operation, Order, ReadObjects, WriteObjects,
 };
@@ -37,6 +38,9 @@ pub struct Input {
     /// The round to create, of retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryRound>,
+    /// What to compute the checksums of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verify: Vec<ChecksumPair>,
 }
 
 /// The jobs.
@@ -45,7 +49,8 @@ pub struct Input {
 pub struct Output {
     /// The jobs, in the order of their manifests, those that restore before those that copy.
     pub jobs: Vec<Job>,
-    /// Those that run first: all restores, and the copies of the first turn that wait for none.
+    /// Those that run first: all restores, the copies of the first turn that wait for none, and whatever
+    /// computes checksums.
     pub due: Vec<Job>,
 }
 
@@ -141,10 +146,13 @@ pub async fn run(
     jobs: &impl Jobs,
     work: &(impl ReadObjects + WriteObjects),
 ) -> Result<Output, Error> {
-    let Input { transfer, plan, kind, retry } = &input;
-    let planned = match retry {
-        Some(retry) => retry.manifests.iter().map(|manifest| manifest.job(JobTask::Copy)).collect(),
-        None => plan.jobs(*kind),
+    let Input { transfer, plan, kind, retry, verify } = &input;
+    let planned: Vec<PlannedJob<'_>> = match (kind, retry) {
+        (JobKind::Verify, _) => {
+            verify.iter().flat_map(|pair| pair.jobs(&transfer.destination.bucket)).collect()
+        }
+        (_, Some(retry)) => retry.manifests.iter().map(|manifest| manifest.job(JobTask::Copy)).collect(),
+        (_, None) => plan.jobs(*kind),
     };
     let first = planned.iter().map(|job| job.turn).min().ok_or(Error::EmptyManifest)?;
     let layout = Layout::of(&transfer.name);
@@ -153,6 +161,7 @@ pub async fn run(
         JobKind::Copy => layout.jobs(),
         JobKind::Canary => layout.canary_jobs(),
         JobKind::Retry => layout.retry_jobs(round),
+        JobKind::Verify => layout.checksum_jobs(),
     };
     let at = ObjectAt::new(&transfer.work_bucket, note);
     let noted = match read_noted(&at, work).await? {
@@ -162,7 +171,7 @@ pub async fn run(
             for job in &planned {
                 let id = create(transfer, job, function, jobs).await?;
                 let PlannedJob { task, turn, way, source, .. } = *job;
-                let (region, source) = (region(transfer, task).clone(), source.clone());
+                let (region, source) = (region(transfer, job).clone(), source.clone());
                 created.push(Job { id, region, created: now, task, turn, way, source, round, mended });
             }
             let bytes = serde_json::to_vec(&created).unwrap_or_default();
@@ -177,18 +186,19 @@ pub async fn run(
     }
     // What a retry copies again was restored before.
     let is_due = |job: &&Job| match job.task {
-        JobTask::Restore => true,
+        JobTask::Restore | JobTask::Checksum => true,
         JobTask::Copy => job.turn == first && (round > 0 || !job.waits_for_restore()),
     };
     let due = noted.iter().filter(is_due).cloned().collect();
     Ok(Output { jobs: noted, due })
 }
 
-/// The Region of a job: a copy's is the destination's, a restore's the objects'.
-fn region(transfer: &Transfer, task: JobTask) -> &Region {
-    match task {
+/// The Region of a job: a copy's is the destination's, any other's the objects'.
+fn region<'a>(transfer: &'a Transfer, job: &PlannedJob<'_>) -> &'a Region {
+    match job.task {
         JobTask::Copy => &transfer.destination.region,
-        JobTask::Restore => &transfer.source.region,
+        JobTask::Checksum if *job.source == transfer.destination.bucket => &transfer.destination.region,
+        JobTask::Restore | JobTask::Checksum => &transfer.source.region,
     }
 }
 
@@ -211,12 +221,13 @@ async fn create(
             Operation::Invoke { function: function.ok_or(Error::NoFunction)?, arguments: &arguments }
         }
         JobTask::Copy => Operation::Copy,
+        JobTask::Checksum => Operation::Checksum,
     };
     let token = client_request_token(transfer, task, manifest);
     let report_prefix = Layout::of(&transfer.name).reports();
     let job = NewJob {
         transfer,
-        region: region(transfer, task),
+        region: region(transfer, planned),
         manifest,
         source,
         operation,

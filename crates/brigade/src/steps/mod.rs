@@ -53,12 +53,14 @@ pub mod await_confirmation;
 pub mod cancel_jobs;
 pub mod check_inventory;
 pub mod collect_report;
+pub mod compare_checksums;
 pub mod copy_object;
 pub mod create_job;
 pub mod decide;
 pub mod generate_manifest;
 pub mod update_job_status;
 pub mod validate_permissions;
+pub mod verify_copies;
 pub mod write_plan;
 
 /// Why a file of the transfer can't be read back.
@@ -87,31 +89,6 @@ async fn read_noted<T: DeserializeOwned>(
     }
 }
 
-/// Writes a `manifest.json` of these parts, and its MD5 before it, under these keys.
-async fn write_manifest(
-    transfer: &Transfer,
-    source: &BucketName,
-    [key, checksum_key]: [ObjectKey; 2],
-    parts: Vec<InventoryFile>,
-    work: &impl WriteObjects,
-) -> Result<ManifestLocation, Unread> {
-    let Transfer { work_bucket, versions, started, .. } = transfer;
-    let manifest = copy_manifest(source, work_bucket, *versions, parts, *started);
-    let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
-    let checksum = hex::encode(Md5::digest(&bytes)).into_bytes();
-    let mut etag = String::new();
-    for (key, bytes, content_type) in
-        [(checksum_key, checksum, "text/plain"), (key.clone(), bytes, "application/json")]
-    {
-        let at = ObjectAt::new(work_bucket, key);
-        etag = work
-            .write(&at, bytes, content_type)
-            .await
-            .map_err(|error| Unread::Aws { doing: format!("write {at}"), error })?;
-    }
-    Ok(ManifestLocation { bucket: work_bucket.clone(), key, etag })
-}
-
 /// Reads back what every leg of a transfer counted, in the order of slices and legs.
 async fn each_tally(
     transfer: &Transfer,
@@ -133,4 +110,35 @@ async fn each_tally(
             return Ok(());
         }
     }
+}
+
+/// Writes a `manifest.json` of these parts, and its MD5 before it, under these keys. `versions` says
+/// whether their rows name versions.
+async fn write_manifest(
+    transfer: &Transfer,
+    bucket: &BucketName,
+    versions: bool,
+    [key, checksum_key]: [ObjectKey; 2],
+    parts: Vec<InventoryFile>,
+    work: &impl WriteObjects,
+) -> Result<ManifestLocation, Unread> {
+    let Transfer { work_bucket, started, .. } = transfer;
+    let bytes = serde_json::to_vec(&copy_manifest(bucket, work_bucket, versions, parts, *started));
+    let bytes = bytes.unwrap_or_default();
+    let checksum = hex::encode(Md5::digest(&bytes)).into_bytes();
+    put(&ObjectAt::new(work_bucket, checksum_key), checksum, "text/plain", work).await?;
+    let at = ObjectAt::new(work_bucket, key);
+    let etag = put(&at, bytes, "application/json", work).await?;
+    Ok(ManifestLocation { bucket: at.bucket, key: at.key, etag })
+}
+
+/// Writes an object and answers its ETag.
+async fn put(
+    at: &ObjectAt,
+    bytes: Vec<u8>,
+    content_type: &str,
+    work: &impl WriteObjects,
+) -> Result<String, Unread> {
+    let written = work.write(at, bytes, content_type).await;
+    written.map_err(|error| Unread::Aws { doing: format!("write {at}"), error })
 }

@@ -149,7 +149,7 @@ async fn write_manifests(
             });
             let files = parts.into_iter().map(|part| part.file).collect();
             let keys = Layout::of(&transfer.name).manifest(way, turn, number);
-            let location = write_manifest(transfer, &source, keys, files, work).await?;
+            let location = write_manifest(transfer, &source, transfer.versions, keys, files, work).await?;
             planned.push(PlannedManifest { turn, way, source: source.clone(), number, count, location });
         }
     }
@@ -207,7 +207,7 @@ async fn write_canary(
         let objects = part.rows;
         write(&at, part.bytes, "application/gzip", work).await?;
         let keys = layout.canary_manifest(number);
-        let location = write_manifest(transfer, source, keys, vec![listed], work).await?;
+        let location = write_manifest(transfer, source, transfer.versions, keys, vec![listed], work).await?;
         manifests.push(CanaryManifest { source: source.clone(), objects, location });
     }
     let objects = manifests.iter().map(|manifest| manifest.objects).sum();

@@ -30,6 +30,8 @@ pub enum Stage {
     Canary,
     /// Its jobs run, or their reports are counted.
     Copying,
+    /// Its copies are compared with their originals.
+    Verifying,
     /// Its jobs are told to stop.
     Cancelling,
     /// It ends.
@@ -62,6 +64,19 @@ impl Stage {
             | "AwaitCanary" => Self::Canary,
             "ConfirmJobs" | "CollectReport" | "ReportCollected" | "AwaitJobs" | "AwaitRetry"
             | "CreateRetry" => Self::Copying,
+            "ShareCopies"
+            | "VerifyCopies"
+            | "CopiesVerified"
+            | "CopiesNotVerified"
+            | "PlanChecksums"
+            | "ChecksumsPlanned"
+            | "CreateChecksums"
+            | "ConfirmChecksums"
+            | "CompareChecksums"
+            | "ChecksumsCompared"
+            | "ChecksumsNotCompared"
+            | "CancelChecksums"
+            | "SumUpVerification" => Self::Verifying,
             "CancelJobs" => Self::Cancelling,
             "Succeeded" | "NotSucceeded" | "TellFailure" | "Failed" | "AlreadyStarted" | "OtherBucket" => {
                 Self::Ending
@@ -90,6 +105,7 @@ impl Stage {
             | Self::Planning
             | Self::Creating
             | Self::Approval
+            | Self::Verifying
             | Self::Ending => false,
         }
     }

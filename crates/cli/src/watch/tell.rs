@@ -44,6 +44,7 @@ pub(super) fn stage(view: &View) -> (String, Vec<String>) {
             }
             _ => "Copying".to_owned(),
         },
+        Stage::Verifying => "Comparing the copies with their originals".to_owned(),
         Stage::Cancelling => "Cancelling the jobs".to_owned(),
         Stage::Ending => "Ending".to_owned(),
         Stage::Other => format!("In state {}", one_line(view.state.as_deref().unwrap_or("unknown"))),

@@ -14,7 +14,8 @@ use crate::layout::Layout;
 use crate::plan::{Plan, PlanSummary};
 use crate::ports::{Body, ObjectAt, ReadObjects, Upload, WriteObjects};
 use crate::report::{
-    Breakdown, JobReport, ResultFile, ResultReader, Results, RoundReport, TaskResult, TransferReport, Verdict,
+    Breakdown, JobReport, ResultFile, ResultReader, Results, RoundReport, TaskResult, TransferReport,
+    Verdict, Verification,
 };
 use crate::route::Way;
 use crate::steps::create_job::Job;
@@ -34,7 +35,8 @@ pub(super) async fn judge<W: ReadObjects + WriteObjects>(
     work: &W,
 ) -> Result<TransferReport, Error> {
     let Input { transfer, plan: summary, called_off, .. } = input;
-    let plan: Plan = read_json(&ObjectAt::new(&transfer.work_bucket, summary.key.clone()), work).await?;
+    let at = |key: ObjectKey| ObjectAt::new(&transfer.work_bucket, key);
+    let plan: Plan = read_json(&at(summary.key.clone()), work).await?;
     let restores = restores::told(input, work).await?;
     let mut count = ResultCount::new(transfer, &plan, canary.tasks, work);
     for (job, file) in followed.files() {
@@ -58,7 +60,12 @@ pub(super) async fn judge<W: ReadObjects + WriteObjects>(
         let rows = plan.tally.rows;
         discrepancies.push(format!("The list has {rows} rows, but {accounted} are accounted for."));
     }
-    let agree = discrepancies.is_empty() && canary.report.discrepancies.is_empty();
+    let verification: Option<Verification> = match input.verified {
+        true => Some(read_json(&at(Layout::of(&transfer.name).verification()), work).await?),
+        false => None,
+    };
+    let verified = verification.as_ref().is_none_or(Verification::agrees) && input.unverified.is_none();
+    let agree = discrepancies.is_empty() && canary.report.discrepancies.is_empty() && verified;
     let failed = results.failed > 0;
     Ok(TransferReport {
         transfer: transfer.name.clone(),
@@ -84,6 +91,8 @@ pub(super) async fn judge<W: ReadObjects + WriteObjects>(
         canary: Some(canary.report).filter(|canary| !canary.jobs.is_empty()),
         called_off: called_off.clone(),
         unretried: input.unretried.clone(),
+        verification,
+        unverified: input.unverified.clone(),
         retry_manifest: failed.then(|| files.retry.to_string()),
         exceptions: failed.then(|| files.exceptions.to_string()),
         skipped_lists: (!skipped.is_empty()).then(|| {

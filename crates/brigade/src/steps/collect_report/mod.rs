@@ -60,6 +60,12 @@ pub struct Input {
     /// Why nothing more can be run again, if something went wrong with that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unretried: Option<String>,
+    /// Whether the copies were compared with their originals.
+    #[serde(default)]
+    pub verified: bool,
+    /// Why they could not be, if that was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unverified: Option<String>,
     /// What the permission gate says to refusals.
     #[serde(default)]
     pub gate: Gate,
@@ -121,6 +127,8 @@ pub enum Status {
     Retry,
     /// The permission gate is to look at what was refused.
     Refused,
+    /// The copies are to be compared with their originals.
+    Verify,
     /// The jobs of a turn have not ended well: those of the next must not run.
     Stop,
     /// The verdict is there.
@@ -198,6 +206,9 @@ pub async fn run(
     if missing && input.looks.late < LATE_LOOKS {
         return Ok(answer(Output::look_again(input.looks.while_late())));
     }
+    if is_to_be_verified(&input, progress) {
+        return Ok(answer(Output { looks: input.looks, ..Output::of(Status::Verify) }));
+    }
     let canary = Canary::read(&input, canary, work).await?;
     let mut report = judge::judge(&input, now, followed, canary, work).await?;
     report.add_restores(restores.into_iter().map(|seen| seen.report));
@@ -210,6 +221,12 @@ pub async fn run(
         summary: Some(summary(&input.transfer, &report)),
         ..Output::of(Status::Ended)
     }))
+}
+
+/// Whether the copies are still to be compared with their originals. What was called off is not worth it.
+fn is_to_be_verified(input: &Input, progress: Progress) -> bool {
+    let asked = !input.transfer.verify.is_default() && input.called_off.is_none();
+    asked && progress.succeeded > 0 && !input.verified && input.unverified.is_none()
 }
 
 fn summary(transfer: &Transfer, report: &TransferReport) -> String {

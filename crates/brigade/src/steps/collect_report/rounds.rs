@@ -252,7 +252,8 @@ impl<W: WriteObjects> Round<'_, W> {
             upload.finish().await.map_err(unwritten(&part))?;
             let file = InventoryFile { key: part.key, size, md5: hex::encode(md5.finalize()) };
             let keys = Layout::of(&transfer.name).retry_manifest_of(round, number);
-            let location = write_manifest(transfer, &source, keys, vec![file], work).await?;
+            let location =
+                write_manifest(transfer, &source, transfer.versions, keys, vec![file], work).await?;
             // Completion reports tell no sizes.
             let count = Count { objects: count, bytes: 0 };
             manifests.push(PlannedManifest { turn, way, source, number, count, location });
