@@ -369,7 +369,8 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let manifests = plan.manifests.iter().filter(|manifest| restored(manifest.way));
         let buckets: BTreeSet<&BucketName> = manifests.map(|manifest| &manifest.source).collect();
         for bucket in buckets {
-            if self.elsewhere.contains(bucket) {
+            // Where nothing may be read, that is asked for first, and restores with it.
+            if !probes.iter().any(|seen| seen.at.bucket == *bucket && seen.may_be_read()) {
                 continue;
             }
             let tried = self.try_restore_in(bucket, probes).await?;
@@ -467,9 +468,9 @@ enum Tried {
     Unclear(String),
 }
 
-/// Of the storage classes that S3 never archives by itself and never restores, so that asking for the
-/// restore of such an object does nothing
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_RestoreObject.html>).
+/// Of a storage class whose objects S3 restores under no circumstances, so that asking for it does nothing
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_RestoreObject.html>). INTELLIGENT_TIERING is none:
+/// it archives by itself.
 fn is_never_archived(class: &Option<StorageClass>) -> bool {
     class.as_ref().is_some_and(|class| {
         matches!(class.as_str(), "STANDARD" | "STANDARD_IA" | "ONEZONE_IA" | "REDUCED_REDUNDANCY")
