@@ -307,13 +307,13 @@ mod tests {
     }
 
     #[test]
-    fn a_month_of_waiting_is_377_looks() {
+    fn a_month_of_waiting_is_378_looks() {
         let mut waited = SignedDuration::ZERO;
         let mut looks = 1;
         while waited < SignedDuration::from_hours(720) {
             waited += SignedDuration::from_secs(i64::from(wait(waited)));
             looks += 1;
         }
-        assert_eq!(looks, 377, "docs/limits.md counts with it");
+        assert_eq!(looks, 378, "docs/limits.md counts with it");
     }
 }
