@@ -49,6 +49,11 @@ bench-worker *options:
     cargo build --release --bin generate-manifest
     python3 bench/worker.py {{options}}
 
+# Copies of large objects within S3, beside s5cmd, rclone and the AWS CLI.
+bench-copies *options:
+    cargo build --release --bin copy-object
+    python3 bench/copies/run.py {{options}}
+
 # Format everything.
 fmt:
     cargo fmt --all
