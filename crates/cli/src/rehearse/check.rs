@@ -23,6 +23,7 @@ use super::accounts::{Account, Estate};
 use super::follow::{Ending, Job};
 use super::held::Held;
 use super::listing::{Version, versions};
+use super::mischief::Mischief;
 use crate::terminal::Progress;
 
 const OBJECTS_IN_FLIGHT: usize = 8;
@@ -57,6 +58,10 @@ pub(super) struct Claims<'a> {
     pub(super) canary_asked: Option<u32>,
     /// Whether noncurrent versions were to be copied too.
     pub(super) all_versions: bool,
+    /// Whether the copies were to be verified.
+    pub(super) verified: bool,
+    /// What went wrong meanwhile.
+    pub(super) mischief: &'a Mischief,
 }
 
 impl Claims<'_> {
@@ -162,6 +167,7 @@ impl Check {
         check.objects = originals.values().map(Original::count).sum();
         let missing = check.sort_out(sides, &claims, held, &mut originals, &mut copies);
         check.arrived = originals.values().map(Original::count).sum();
+        check.judge_corrupted(sides, &claims, &mut originals);
         let differences: Vec<Vec<Vec<String>>> = stream::iter(originals.values())
             .map(|original| async move {
                 let differences = original.differences(sides).await;
@@ -176,6 +182,7 @@ impl Check {
         check.problems.extend(differences.into_iter().flatten());
         check.no_unfinished_upload(destination, &estate.destination_bucket).await?;
         check.judge(&claims, &missing);
+        check.judge_sum(&claims);
         check.judge_retry_manifest(sides, &claims, &missing).await?;
         if claims.report.is_some() {
             check.judge_lists(sides, &claims, held, lists, &markers);
@@ -219,7 +226,8 @@ impl Check {
                 missing.insert(name.clone());
                 continue;
             }
-            let expected = before + claims.versions_of(name, original);
+            let corrupted = claims.mischief.corrupted.as_ref() == Some(&copy);
+            let expected = before + claims.versions_of(name, original) + usize::from(corrupted);
             if found.len() != expected || !found.iter().any(Version::is_current_object) {
                 self.problems.push(format!(
                     "{name:?} has {} versions at the destination, not {expected} with a current one",
@@ -299,9 +307,10 @@ impl Check {
             return;
         };
         let verdict = report.verdict;
-        let truth = match (self.arrived, missing.len()) {
+        let Mischief { vanished, corrupted, .. } = claims.mischief;
+        let truth = match (self.arrived, missing.len() + vanished.len()) {
             (0, 0) => Verdict::NothingToDo,
-            (_, 0) => Verdict::Succeeded,
+            (_, 0) if corrupted.is_none() => Verdict::Succeeded,
             (_, _) if report.called_off.is_some() => Verdict::Cancelled,
             (0, _) => Verdict::Failed,
             (_, _) => Verdict::Partial,
@@ -311,7 +320,7 @@ impl Check {
             format!("the verdict is {}, but it should be {}", verdict.as_str(), truth.as_str()),
         );
         unless(
-            report.selected.objects == self.objects,
+            report.selected.objects == self.objects + vanished.len() as u64,
             format!(
                 "{} objects were selected, but the source holds {}",
                 report.selected.objects, self.objects
@@ -344,6 +353,51 @@ impl Check {
         );
     }
 
+    /// The one copy that was changed differs, and is named by the verification.
+    fn judge_corrupted(
+        &mut self,
+        sides: Sides<'_>,
+        claims: &Claims<'_>,
+        originals: &mut BTreeMap<String, Original>,
+    ) {
+        let Some(copy) = &claims.mischief.corrupted else { return };
+        originals.retain(|name, _| sides.copy_of(name) != *copy);
+        let verification = claims.report.and_then(|report| report.verification.as_ref());
+        let named = verification.is_some_and(|found| {
+            found.different == 1 && found.examples.iter().any(|example| example.copy_key == *copy)
+        });
+        if !named {
+            self.problems.push(format!("{copy:?} was changed, but the verification says {verification:?}"));
+        }
+    }
+
+    /// The report accounts for every row of the list, and for every copy that was to be verified.
+    fn judge_sum(&mut self, claims: &Claims<'_>) {
+        let Some(report) = claims.report else { return };
+        let of = |counts: &mut dyn Iterator<Item = u64>| counts.sum::<u64>();
+        let accounted = report.arrived
+            + report.failed
+            + report.not_run
+            + of(&mut report.skipped.values().map(|count| count.objects))
+            + of(&mut report.left.values().map(|count| count.objects))
+            + of(&mut report.not_selected.values().copied());
+        if report.listed != accounted {
+            self.problems.push(format!("{} rows are listed, but {accounted} accounted for", report.listed));
+        }
+        let routes = of(&mut report.routes.iter().map(|route| route.outcome.arrived));
+        let folders = of(&mut report.folders.iter().map(|folder| folder.outcome.arrived));
+        if [routes, folders] != [report.arrived; 2] {
+            self.problems.push(format!(
+                "{} objects arrived, but {routes} by their ways and {folders} by their folders",
+                report.arrived
+            ));
+        }
+        let compared = report.verification.as_ref().map(|verification| verification.objects);
+        if claims.verified && compared != Some(report.arrived) {
+            self.problems.push(format!("{} objects arrived, but {compared:?} were compared", report.arrived));
+        }
+    }
+
     /// The failures in the retry manifest are exactly the objects that are missing.
     async fn judge_retry_manifest(
         &mut self,
@@ -356,7 +410,8 @@ impl Check {
             Some(address) => retry_manifest(sides.destination, sides.estate, address).await?,
             None => BTreeSet::new(),
         };
-        let expected: BTreeSet<String> = missing.iter().filter(|key| claims.tried(key)).cloned().collect();
+        let tried = missing.iter().filter(|key| claims.tried(key));
+        let expected: BTreeSet<String> = tried.chain(&claims.mischief.vanished).cloned().collect();
         for key in listed.symmetric_difference(&expected) {
             let (is, is_not) = if listed.contains(key) {
                 ("in the retry manifest", "missing")
@@ -612,6 +667,8 @@ mod tests {
             canary: &(0..canary.unwrap_or(0)).map(|key| key.to_string()).collect(),
             canary_asked: canary,
             all_versions: false,
+            verified: false,
+            mischief: &Mischief::default(),
         };
         check.judge(&claims, &missing);
         check.problems.len()

@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use super::accounts::Account;
 use super::mailbox::{Letter, Mailbox};
-use crate::terminal::Progress;
 
 const GLANCE: Duration = Duration::from_millis(200);
 
@@ -127,16 +126,15 @@ impl<'a> Transfer<'a> {
         Ok(listed.executions().iter().map(|execution| execution.status().clone()).collect())
     }
 
-    /// Waits until no execution runs, showing the jobs' tasks on the way.
-    pub(super) async fn until_ended(&self, progress: &Progress) -> Result<()> {
-        while self.statuses().await?.contains(&ExecutionStatus::Running) {
-            let done = self.jobs().await?.iter().map(|job| job.succeeded + job.failed).sum();
-            progress.set(done);
-            self.in_time()?;
-            tokio::time::sleep(GLANCE).await;
-        }
-        progress.set(self.jobs().await?.iter().map(|job| job.succeeded + job.failed).sum());
-        Ok(())
+    /// Whether an execution runs.
+    pub(super) async fn runs(&self) -> Result<bool> {
+        self.in_time()?;
+        Ok(self.statuses().await?.contains(&ExecutionStatus::Running))
+    }
+
+    /// A letter, if one comes within a glance.
+    pub(super) async fn letter(&mut self) -> Result<Option<Letter>> {
+        tokio::time::timeout(GLANCE, self.mailbox.next()).await.ok().transpose()
     }
 
     /// Stops the transfer's execution.

@@ -21,6 +21,7 @@ mod inventory;
 mod listing;
 mod loopback;
 mod mailbox;
+mod mischief;
 mod package;
 mod recorded;
 mod refusals;
@@ -42,10 +43,11 @@ use batch_operations::{Config, Faults, Simulator};
 use brigade::id::TransferName;
 use brigade::layout::Layout;
 use brigade::plan::Plan;
-use brigade::report::{TransferReport, Verdict};
+use brigade::report::{ErrorClass, ErrorSummary, TransferReport, Verdict};
 use brigade::request::Rename;
 use brigade::steps::decide::Choice;
 use serde::Serialize;
+use serde_json::Value;
 
 use accounts::{Account, DESTINATION, Estate, REGION, SOURCE};
 use check::{Claims, Lists, Sides};
@@ -54,6 +56,7 @@ use emulator::Emulator;
 use follow::{Happening, Transfer};
 use held::{Counterparts, Held};
 use mailbox::{Letter, Mailbox};
+use mischief::Mischief;
 use package::Template;
 use specimens::{LONGEST_KEY, Rarities, Surroundings};
 use start::Scene;
@@ -74,6 +77,25 @@ const STEPS: usize = 9;
 /// Rounds of missing permissions before the rehearsal says that this leads nowhere.
 const MOST_ROUNDS: usize = 5;
 
+/// Everything at once that can happen to a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scenario {
+    /// All versions by an inventory: small, large (6 GiB), archived, renamed, tagged, deleted, under two KMS
+    /// keys. A fifth of the tasks is throttled, some of them until they fail; when the first job has ended
+    /// the source withdraws one of its keys, and grants it again when it is asked; one version vanishes
+    /// before it is copied. Every copy is verified by checksum.
+    Everything,
+}
+
+/// How copies are to be verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Verify {
+    /// By size.
+    Size,
+    /// By checksum.
+    Checksum,
+}
+
 /// Rehearse a whole transfer on this machine, without an AWS account.
 ///
 /// Sets everything up by itself under target/rehearsal (an emulator in a Python environment of its
@@ -85,6 +107,9 @@ const MOST_ROUNDS: usize = 5;
     after_help = "Exit codes:\n  0  every object arrived, and the check agrees\n  1  the rehearsal broke, or the check contradicts the verdict\n  2  the command line is wrong\n  3  the transfer ended otherwise (PARTIAL, FAILED, CANCELLED, stopped), and the check agrees"
 )]
 pub struct Options {
+    /// Let everything happen at once that can happen to a transfer.
+    #[arg(long, value_enum, conflicts_with_all = ["buckets", "source", "format", "sync", "all_versions", "rename", "large", "archived", "verify", "corrupt", "fault", "reject", "stop", "no_grant", "canary", "duplicate_event"])]
+    pub scenario: Option<Scenario>,
     /// How many objects to copy.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub objects: u32,
@@ -114,6 +139,12 @@ pub struct Options {
     /// Let each bucket hold an object in GLACIER, which is restored first.
     #[arg(long, conflicts_with_all = ["sync", "all_versions", "canary"])]
     pub archived: bool,
+    /// Let the copies be compared with their originals before the verdict.
+    #[arg(long, value_enum)]
+    pub verify: Option<Verify>,
+    /// Change one byte of a copy as soon as it is there, which only a checksum shows.
+    #[arg(long, requires = "verify", conflicts_with_all = ["sync", "all_versions", "canary", "reject", "stop", "no_grant", "fault"])]
+    pub corrupt: bool,
     /// Share of the objects, 0.0 to 1.0, whose copy fails for good.
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = share)]
     pub fault: f64,
@@ -152,6 +183,9 @@ impl Default for Options {
             rename: false,
             large: false,
             archived: false,
+            verify: None,
+            corrupt: false,
+            scenario: None,
             fault: 0.0,
             reject: false,
             stop: false,
@@ -165,6 +199,29 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The options, with all that a scenario asks for.
+    #[must_use]
+    pub fn resolved(&self) -> Self {
+        match self.scenario {
+            None => self.clone(),
+            Some(Scenario::Everything) => Self {
+                all_versions: true,
+                rename: true,
+                large: true,
+                archived: true,
+                verify: Some(Verify::Checksum),
+                ..self.clone()
+            },
+        }
+    }
+
+    fn faults(&self) -> Faults {
+        match self.scenario {
+            None => Faults { failing: self.fault, ..Faults::default() },
+            Some(Scenario::Everything) => Faults { throttled: 0.2, exhausted: 0.05, ..Faults::default() },
+        }
+    }
+
     /// The rule that one option can't state.
     ///
     /// # Errors
@@ -172,16 +229,24 @@ impl Options {
     pub fn check(&self) -> Result<(), &'static str> {
         if self.source == Source::InventoryAtSource && self.needs_request() {
             return Err(
-                "--no-grant, --canary, --sync, --all-versions, --archived and --buckets take a request; --source inventory-at-source begins by an event",
+                "--no-grant, --canary, --sync, --all-versions, --archived, --verify and --buckets take a request; --source inventory-at-source begins by an event",
             );
         }
         if self.all_versions && self.source != Source::Inventory {
             return Err("--all-versions needs --source inventory, which lists every version");
         }
-        if self.duplicate_event && (self.sync.is_some() || self.archived) {
-            return Err("--sync and --archived take a request; --duplicate-event begins by an event");
+        if self.duplicate_event && (self.sync.is_some() || self.archived || self.verify.is_some()) {
+            return Err(
+                "--sync, --archived and --verify take a request; --duplicate-event begins by an event",
+            );
         }
-        if self.rename && matches!(self.source, Source::Inventory | Source::InventoryAtSource) {
+        if self.corrupt && self.verify != Some(Verify::Checksum) {
+            return Err("--corrupt needs --verify checksum: the copy's size stays as it is");
+        }
+        if self.scenario.is_none()
+            && self.rename
+            && matches!(self.source, Source::Inventory | Source::InventoryAtSource)
+        {
             return Err("--rename takes a request: give --source csv or --source listing");
         }
         if self.duplicate_event && self.buckets > 1 {
@@ -212,6 +277,7 @@ impl Options {
             || self.sync.is_some()
             || self.all_versions
             || self.archived
+            || self.verify.is_some()
     }
 }
 
@@ -286,6 +352,7 @@ impl Outcome {
 /// are outcomes.
 pub async fn run(options: &Options, terminal: &Terminal) -> Result<Outcome> {
     options.check().map_err(anyhow::Error::msg)?;
+    let options = &options.resolved();
     let rehearsal = async {
         let mut story = Story::begin(*terminal);
         let stage = Stage::set(options, &mut story).await?;
@@ -369,7 +436,7 @@ impl Stage {
         let port = emulator::free_port()?;
         let endpoint = format!("http://127.0.0.1:{port}");
         let mut config = Config::new(&endpoint);
-        config.faults = Faults { failing: options.fault, ..Faults::default() };
+        config.faults = options.faults();
         let simulator = Simulator::start(config).await?;
         let emulator = Emulator::start(&python, &directory, port, &simulator.url()).await?;
         let [source, destination] = [SOURCE, DESTINATION].map(|id| Account::new(id, &endpoint));
@@ -442,6 +509,10 @@ impl Stage {
             show(plan, terminal);
             self.watch_plan(&gate.transfer, plan).await?;
         }
+        let mut mischief = Mischief::default();
+        if options.scenario.is_some() {
+            mischief.vanished = self.let_one_vanish(terminal).await?;
+        }
         if options.stop {
             transfer.stop(&self.stack.work_bucket, &gate.transfer).await?;
             terminal.say("Nobody decides: the execution is stopped, which its jobs are to hear of.");
@@ -455,7 +526,7 @@ impl Stage {
         story.step("The job, and the verdict");
         let canary = self.canary(&gate).await?;
         let tasks = u64::from(options.objects) + canary.len() as u64;
-        let followed = self.follow(&mut transfer, &gate, tasks, terminal);
+        let followed = self.follow(&mut transfer, &gate, options, &mut mischief, tasks, terminal);
         let ((), watched) = tokio::try_join!(followed, self.watch(&gate.transfer))?;
         if options.stop {
             transfer.until_cancelled().await?;
@@ -465,8 +536,10 @@ impl Stage {
         let executions = transfer.statuses().await?.len();
         let prefix = options.source.prefix(&self.estate);
         let retry = match report.as_ref().and_then(|report| report.retry_manifest.as_deref()) {
-            Some(_) => Some(self.retry(&mut transfer, &gate.transfer, terminal).await?),
-            None => None,
+            Some(_) if report.iter().flat_map(|report| &report.errors).any(may_succeed) => {
+                Some(self.retry(&mut transfer, &gate.transfer, terminal).await?)
+            }
+            _ => None,
         };
         let jobs = transfer.jobs().await?;
 
@@ -478,20 +551,22 @@ impl Stage {
             estate: &self.estate,
             prefix: &prefix,
         };
+        let planned_jobs = self.planned_jobs(&gate, options).await?;
         let run_again = report.iter().flat_map(|report| &report.jobs).filter(|job| job.round > 0);
         let claims = Claims {
             ending: &ending,
             report: report.as_ref(),
             jobs: &jobs,
-            expected_jobs: usize::try_from(options.buckets)?
-                * (usize::from(gate.plan.is_some()) * options.jobs()
-                    + usize::from(retry.is_some())
-                    + usize::from(options.canary.is_some()))
+            expected_jobs: planned_jobs
+                + usize::try_from(options.buckets)?
+                    * (usize::from(retry.is_some()) + usize::from(options.canary.is_some()))
                 + run_again.count(),
             retry,
             canary: &canary,
             canary_asked: options.canary,
             all_versions: options.all_versions,
+            verified: options.verify.is_some(),
+            mischief: &mischief,
         };
         let lists = Lists::read(&self.destination, &self.stack.work_bucket, &gate.transfer).await?;
         let check = Check::run(sides, claims, &held, &lists, &progress).await?;
@@ -631,18 +706,62 @@ impl Stage {
         &self,
         transfer: &mut Transfer<'_>,
         gate: &Gate,
+        options: &Options,
+        mischief: &mut Mischief,
         tasks: u64,
         terminal: Terminal,
     ) -> Result<()> {
+        let mut letters = Vec::new();
         if gate.plan.is_some() {
             let progress = terminal.progress("tasks done", tasks);
-            transfer.until_ended(&progress).await?;
+            while transfer.runs().await? {
+                let jobs = transfer.jobs().await?;
+                // What is run again is done more than once.
+                let done: u64 = jobs.iter().map(|job| job.succeeded + job.failed).sum();
+                progress.set(done.min(tasks));
+                self.interfere(options, &jobs, mischief, terminal).await?;
+                let Some(letter) = transfer.letter().await? else { continue };
+                if letter.subject.starts_with("Permissions needed") {
+                    self.grant(&gate.transfer, &letter, options, terminal).await?;
+                } else {
+                    letters.push(letter);
+                }
+            }
             progress.done();
         }
         while let Happening::Told(letter) = transfer.next().await? {
-            show(&letter, terminal);
+            letters.push(letter);
         }
+        letters.iter().for_each(|letter| show(letter, terminal));
         Ok(())
+    }
+
+    /// How many jobs the transfer should have made, without a canary's and those that run something again.
+    async fn planned_jobs(&self, gate: &Gate, options: &Options) -> Result<usize> {
+        if gate.plan.is_none() {
+            return Ok(0);
+        }
+        let layout = Layout::of(&gate.transfer);
+        let work_bucket = &self.stack.work_bucket;
+        let of_buckets = match options.scenario {
+            None => usize::try_from(options.buckets)? * options.jobs(),
+            Some(Scenario::Everything) => {
+                let plan = self.destination.read(work_bucket, layout.plan().as_str()).await?;
+                let plan: Plan = serde_json::from_slice(&plan).context("plan.json is no plan")?;
+                let restores = plan.manifests.iter().filter(|manifest| manifest.way.is_archived());
+                plan.manifests.len() + restores.count()
+            }
+        };
+        // Two for each pair of manifests, which stored checksums may leave none of.
+        let checksums = match options.verify {
+            None => 0,
+            Some(_) => {
+                let pairs = self.destination.read(work_bucket, layout.checksum_pairs().as_str()).await?;
+                let pairs: Vec<Value> = serde_json::from_slice(&pairs).context("pairs.json is no list")?;
+                2 * pairs.len()
+            }
+        };
+        Ok(of_buckets + checksums)
     }
 
     /// The transfer's report, and where its page is kept on this machine.
@@ -692,6 +811,11 @@ impl Stage {
             self.emulator.log.display()
         ));
     }
+}
+
+/// Whether a transfer of the failures could copy any that ended so.
+fn may_succeed(error: &ErrorSummary) -> bool {
+    error.class != ErrorClass::Final
 }
 
 /// What came of the permission gate.

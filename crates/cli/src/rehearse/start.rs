@@ -9,12 +9,12 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Options;
 use super::accounts::{Account, DESTINATION, Estate, SOURCE};
 use super::deploy::Stack;
 use super::encoding::form_encoded;
 use super::inventory::{Delivery, Format};
 use super::listing::versions;
+use super::{Options, Verify};
 use crate::terminal::Terminal;
 
 /// Where the list of objects comes from.
@@ -221,6 +221,12 @@ async fn request(scene: Scene<'_>, options: &Options, objects: Value, terminal: 
     }
     if options.archived {
         request["restore"] = json!({ "days": 1 });
+    }
+    if let Some(verify) = options.verify {
+        request["verify"] = match verify {
+            Verify::Size => json!("size"),
+            Verify::Checksum => json!("checksum"),
+        };
     }
     if options.no_grant {
         request["permissions"] = json!({ "hours": 0 });
