@@ -137,7 +137,11 @@ impl<R: ReadObjects + Probe, A: InspectAccount> Look<'_, R, A> {
         let Some(evidence) = refused else { return Ok(()) };
         match self.role.try_list_as_payer(bucket).await {
             Ok(()) => {
-                self.add_requester_pays(bucket, evidence);
+                // Unless it was granted between these two.
+                let again = self.role.list(bucket, &self.source.prefix, None).await;
+                if refusal_of_bucket(again, &format!("list bucket {bucket}"), bucket)?.is_some() {
+                    self.add_requester_pays(bucket, evidence);
+                }
                 return Ok(());
             }
             Err(error @ AwsError::Transient(_)) => {
