@@ -270,12 +270,18 @@ impl Findings {
         hex::encode(&Sha256::digest(text)[..8])
     }
 
-    /// The instructions for the accounts' administrators.
+    /// The instructions for the accounts' administrators: before there are jobs, or after they were
+    /// `refused` something.
     #[must_use]
-    pub fn instructions(&self, transfer: &TransferName) -> String {
+    pub fn instructions(&self, transfer: &TransferName, refused: bool) -> String {
         let missing = self.blocking().count();
+        let so_far = if refused {
+            "Its jobs copied what they could; what they were refused runs again"
+        } else {
+            "Nothing was created yet. It looks again by itself and goes on"
+        };
         let mut text = format!(
-            "Transfer {transfer} waits: {missing} missing permission{}. Nothing was created yet. It looks again by itself and goes on once they are granted.\n",
+            "Transfer {transfer} waits: {missing} missing permission{}. {so_far} once they are granted.\n",
             if missing == 1 { "" } else { "s" }
         );
         for finding in &self.0 {

@@ -181,7 +181,7 @@ pub async fn run(
     if told.as_ref() != Some(&fingerprint) {
         let subject = format!("Permissions needed: transfer {}", transfer.name);
         notices
-            .publish(&subject, &findings.instructions(&transfer.name))
+            .publish(&subject, &findings.instructions(&transfer.name, !input.refused.is_empty()))
             .await
             .map_err(|error| Error::Aws { doing: "publish the instructions".to_owned(), error })?;
     }
