@@ -458,6 +458,7 @@ impl Flow {
             looks = output.looks;
             match output.status {
                 collect_report::Status::Next => {
+                    gate = collect_report::Gate::NotAsked;
                     self.tell(output.due, Order::Confirm, "what had to come before them is done").await?;
                 }
                 collect_report::Status::Stop => {

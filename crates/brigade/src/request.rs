@@ -266,7 +266,7 @@ impl RestoreTier {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RetryRequest {
-    /// How often passing errors (throttling, 5xx, timeouts) are run again: 0 to 3, 3 when left out. What
+    /// How often passing errors (throttling, 5xx, timeouts) are run again, in either turn: 0 to 3, 3 when left out. What
     /// failed runs by itself, as jobs of its own; unless this is 0, what was refused once more, when the
     /// permission gate finds nothing missing any more.
     #[schemars(range(max = 3))]
@@ -380,8 +380,11 @@ impl Default for RetryRequest {
 }
 
 impl RetryRequest {
-    /// The most rounds.
+    /// The most rounds of passing errors, in one turn.
     pub const MOST: u32 = 3;
+
+    /// The most rounds of a transfer: those, and one of what was refused, for either turn.
+    pub const MOST_IN_ALL: u32 = 2 * (Self::MOST + 1);
 
     /// Whether nothing was said about it.
     #[must_use]

@@ -631,6 +631,9 @@ def check_tags_and_versions(accounts, source, target):
         (body, tags) == (b"first", [{"Key": "kind", "Value": "old"}]),
         (body, tags),
     )
+    source.delete_object(Bucket=VERSIONED_BUCKET, Key="tagged")
+    tags = source.get_object_tagging(Bucket=VERSIONED_BUCKET, Key="tagged", VersionId=first)["TagSet"]
+    check("a version has its tags below a delete marker too", tags == [{"Key": "kind", "Value": "old"}], tags)
     refused(
         "an ACL takes PutObjectAcl",
         attempt(read, write, key="plain", ACL="bucket-owner-full-control"),

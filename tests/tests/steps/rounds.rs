@@ -1,6 +1,7 @@
 //! Failures that are run again by themselves, and those that go back through the gate.
 
 use brigade::plan::JobKind;
+use brigade::ports::JobStatus;
 use brigade::report::{ErrorClass, Verdict};
 use serde_json::{Value, json};
 use tests::flow::{Call, Flow, Waiting};
@@ -176,6 +177,39 @@ async fn versions_wait_for_what_is_run_again_of_older_ones() {
     assert_conserved(&scene, &judged);
     let copy = scene.world.get(scene.archive(), "incoming/changed").unwrap();
     assert_eq!(copy.bytes, b"two", "the current version ends on top");
+}
+
+#[tokio::test]
+async fn each_turn_has_rounds_and_a_gate_of_its_own() {
+    let scene = Scene::default();
+    scene.world.enable_versioning(scene.photos());
+    for (key, text) in [("a", "old"), ("b", "old"), ("a", "new"), ("b", "new")] {
+        scene.world.put(scene.photos(), key, Content::of(text));
+    }
+    let trouble = |world: &tests::memory::World| {
+        world.fail_copy_for_now("a", slow_down(), 3);
+        world.fail_copy_for_now("b", denied(), 1);
+    };
+    trouble(&scene.world);
+    let mut input = inventory(&scene);
+    input["select"] = json!({ "versions": "all" });
+    let mut flow = flow(&scene, input);
+    let mut second_turn = false;
+    flow.while_waiting = Box::new(move |world, _| {
+        let begun = world.jobs().get(1).is_some_and(|job| job.status != JobStatus::Suspended);
+        if begun && !std::mem::replace(&mut second_turn, true) {
+            trouble(world);
+        }
+    });
+    let judged = flow.judged().await;
+    assert_eq!(
+        (judged.verdict, judged.report.arrived),
+        (Verdict::Succeeded, 4),
+        "{:?}",
+        judged.report.errors
+    );
+    assert_conserved(&scene, &judged);
+    assert_eq!(rounds_of(&flow), [1; 8], "three of what passes and one of what was refused, twice");
 }
 
 #[tokio::test]

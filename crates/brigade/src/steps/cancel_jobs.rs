@@ -105,7 +105,7 @@ pub async fn run(
     let layout = Layout::of(&transfer);
     let claim: Option<Claim> = read_noted(&ObjectAt::new(bucket, layout.claim()), work).await?;
     if claim.is_some_and(|claim| claim.execution == *execution_arn) {
-        let retries = (1..=RetryRequest::MOST + 1).map(|round| layout.retry_jobs(round));
+        let retries = (1..=RetryRequest::MOST_IN_ALL).map(|round| layout.retry_jobs(round));
         let notes = [layout.canary_jobs(), layout.jobs(), layout.checksum_jobs()];
         for note in notes.into_iter().chain(retries) {
             let noted: Option<Vec<Job>> = read_noted(&ObjectAt::new(bucket, note), work).await?;

@@ -498,7 +498,9 @@ impl Stage {
             stack: &self.stack,
         };
         start::begin(scene, options, terminal).await?;
-        let patience = Duration::from_secs(120) + Duration::from_millis(100) * options.objects;
+        // Everything takes rounds of retries, each after a pause, and a restore.
+        let minutes = if options.scenario.is_some() { 15 } else { 2 };
+        let patience = Duration::from_mins(minutes) + Duration::from_millis(100) * options.objects;
         let mut transfer =
             Transfer::new(&self.destination, &self.simulator, &self.stack.state_machine, mailbox, patience);
 
@@ -541,6 +543,7 @@ impl Stage {
             }
             _ => None,
         };
+        let (retry, retry_jobs) = retry.unzip();
         let jobs = transfer.jobs().await?;
 
         story.step("The check, object by object");
@@ -558,8 +561,8 @@ impl Stage {
             report: report.as_ref(),
             jobs: &jobs,
             expected_jobs: planned_jobs
-                + usize::try_from(options.buckets)?
-                    * (usize::from(retry.is_some()) + usize::from(options.canary.is_some()))
+                + retry_jobs.unwrap_or(0)
+                + usize::try_from(options.buckets)? * usize::from(options.canary.is_some())
                 + run_again.count(),
             retry,
             canary: &canary,

@@ -16,34 +16,34 @@ use crate::terminal::Terminal;
 
 impl Stage {
     /// Lets a transfer of the retry manifest plan, and rejects its plan. Returns how many objects it
-    /// would have copied.
+    /// would have copied, by how many jobs.
     pub(super) async fn retry(
         &self,
         transfer: &mut Transfer<'_>,
         failed: &TransferName,
         terminal: Terminal,
-    ) -> Result<u64> {
+    ) -> Result<(u64, usize)> {
         terminal.say("The retry manifest is fit for a transfer of its own:");
         transfer.wait_anew();
         let execution = self.run_again(failed).await?;
         terminal.say(&format!("brigade retry {failed} starts execution {execution}"));
         let name: TransferName = execution.name().parse()?;
         let letter = plan(transfer, &name, terminal).await?;
-        let planned = self.planned(&name, &letter).await?;
+        let (planned, jobs) = self.planned(&name, &letter).await?;
         self.decide(&letter, Choice::Reject, terminal).await?;
         self.cancelled(transfer, &name).await?;
         terminal.say(&format!("It asked for no permission, and would have copied {planned} objects."));
-        Ok(planned)
+        Ok((planned, jobs))
     }
 
     /// How many objects the plan copies, which its letter must say too.
-    async fn planned(&self, name: &TransferName, letter: &Letter) -> Result<u64> {
+    async fn planned(&self, name: &TransferName, letter: &Letter) -> Result<(u64, usize)> {
         let bytes = self.destination.read(&self.stack.work_bucket, Layout::of(name).plan().as_str()).await?;
         let plan: Plan = serde_json::from_slice(&bytes).context("plan.json is no plan")?;
         let planned = plan.copied().objects;
         let told = format!("Copy {planned} object");
         ensure!(letter.message.starts_with(&told), "the plan copies {planned} objects:\n{}", letter.message);
-        Ok(planned)
+        Ok((planned, plan.manifests.len()))
     }
 
     /// Waits until the rejected transfer has ended, which must be as a cancelled one.

@@ -302,7 +302,7 @@ impl<'a, S: Sight> Watcher<'a, S> {
         let notes = match stage {
             Stage::Canary => vec![layout.canary_jobs()],
             _ => {
-                let retries = (1..=RetryRequest::MOST + 1).map(|round| layout.retry_jobs(round));
+                let retries = (1..=RetryRequest::MOST_IN_ALL).map(|round| layout.retry_jobs(round));
                 [layout.jobs()].into_iter().chain(retries).collect()
             }
         };

@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Looks at a missing completion report before the transfer is judged without it: an hour.
+/// Looks at missing completion reports before the transfer goes on without them: an hour in all.
 pub(super) const LATE_LOOKS: u32 = 12;
 /// Seconds between those looks.
-const LATE_SECONDS: u32 = 300;
+pub(super) const LATE_SECONDS: u32 = 300;
 /// Looks at jobs that run for a month.
 const MONTH_LOOKS: u32 = 568;
 /// Looks at a canary before it counts as failed: two days.
@@ -25,7 +25,7 @@ pub struct Looks {
 impl Looks {
     /// After a look at jobs that still run.
     pub(super) fn while_running(self) -> Self {
-        Self { running: self.running + 1, late: 0 }
+        Self { running: self.running + 1, ..self }
     }
 
     /// After a look at jobs that have ended without a report.
@@ -33,12 +33,11 @@ impl Looks {
         Self { late: self.late + 1, ..self }
     }
 
-    /// Seconds until the next look. They grow from 30, the fastest AWS wants to be asked, to 15 minutes,
+    /// Seconds until the next look at running jobs. They grow from 30, the fastest AWS wants to be asked, to 15 minutes,
     /// after the first day to an hour, after the first week to two and after a month to eight: jobs of a
     /// month are looked at fewer than 600 times, and those of a second turn not 100 times more.
     pub(super) fn wait_seconds(self) -> u32 {
         match self {
-            Self { late: 1.., .. } => LATE_SECONDS,
             Self { running: ..=150, .. } => (30 + 10 * self.running.saturating_sub(1)).min(900),
             Self { running: ..=290, .. } => 3600,
             Self { running: ..=MONTH_LOOKS, .. } => 7200,

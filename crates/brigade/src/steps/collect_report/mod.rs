@@ -29,7 +29,7 @@ use crate::transfer::Transfer;
 
 use canary::Canary;
 use followed::{Followed, Seen, look_at, progress};
-use looks::{CANARY_LOOKS, LATE_LOOKS};
+use looks::{CANARY_LOOKS, LATE_LOOKS, LATE_SECONDS};
 use rounds::Course;
 
 pub use looks::Looks;
@@ -204,7 +204,7 @@ pub async fn run(
     let canary = Followed::find_reports(&input.transfer, canary, work).await?;
     let missing = !(followed.missing.is_empty() && canary.missing.is_empty());
     if missing && input.looks.late < LATE_LOOKS {
-        return Ok(answer(Output::look_again(input.looks.while_late())));
+        return Ok(answer(Output::look_late(input.looks)));
     }
     if is_to_be_verified(&input, progress) {
         return Ok(answer(Output { looks: input.looks, ..Output::of(Status::Verify) }));
@@ -257,7 +257,7 @@ async fn judge_canary(
     }
     let followed = Followed::find_reports(&input.transfer, seen, work).await?;
     if ended && !followed.missing.is_empty() && input.looks.late < LATE_LOOKS {
-        return Ok(Output { progress, ..Output::look_again(input.looks.while_late()) });
+        return Ok(Output { progress, ..Output::look_late(input.looks) });
     }
     let canary = Canary::read(input, followed, work).await?;
     let objection = canary.report.objection(&canary.results);
@@ -288,6 +288,10 @@ impl Output {
 
     fn look_again(looks: Looks) -> Self {
         Self { looks, wait_seconds: looks.wait_seconds(), ..Self::of(Status::Running) }
+    }
+
+    fn look_late(looks: Looks) -> Self {
+        Self { looks: looks.while_late(), wait_seconds: LATE_SECONDS, ..Self::of(Status::Running) }
     }
 }
 
@@ -321,7 +325,7 @@ async fn next_of_turn(
     let ended: Vec<Seen> = of_turn.iter().map(|seen| (*seen).clone()).collect();
     let followed = Followed::find_reports(&input.transfer, ended, work).await?;
     if !followed.missing.is_empty() && input.looks.late < LATE_LOOKS {
-        return Ok(Some(Output::look_again(input.looks.while_late())));
+        return Ok(Some(Output::look_late(input.looks)));
     }
     let again = match rounds::course(input, &followed, work).await? {
         Course::Again(round, pause) => {

@@ -5,7 +5,7 @@
 //! again follows from the task's own row and from the jobs there are, so that whoever reads the reports
 //! again comes to the same result.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use flate2::Compression;
@@ -93,11 +93,13 @@ pub(super) async fn course<W: ReadObjects + WriteObjects>(
         return Ok(Course::Rest);
     }
     let round = 1 + jobs.iter().map(|job| job.round).max().unwrap_or(0);
+    let before = rounds_before(followed);
+    let mended = followed.jobs.iter().any(|(seen, _)| seen.job.mended);
     let mut sieve = Sieve {
         later: Later::default(),
-        rests: round > transfer.retry.rounds,
-        gate: *gate,
-        mends: *gate == Gate::Granted && !jobs.iter().any(|job| job.mended),
+        rests: before >= transfer.retry.rounds,
+        asks: *gate == Gate::NotAsked && !mended,
+        mends: *gate == Gate::Granted && !mended,
         rows: Rows::default(),
         mended: false,
         restoring: false,
@@ -125,10 +127,18 @@ pub(super) async fn course<W: ReadObjects + WriteObjects>(
         }
     }
     if !next.groups.is_empty() {
-        let pause = if sieve.restoring { UNTIL_RESTORED } else { PAUSE << (2 * (round - 1)).min(8) };
+        let pause = if sieve.restoring { UNTIL_RESTORED } else { PAUSE << (2 * before).min(8) };
         return Ok(Course::Again(next.finish(sieve.mended).await?, pause));
     }
     Ok(if sieve.refused.is_empty() { Course::Rest } else { Course::Ask(sieve.refused) })
+}
+
+/// How often what failed in passing was run again in this turn.
+fn rounds_before(followed: &Followed) -> u32 {
+    let jobs = followed.jobs.iter().map(|(seen, _)| &seen.job);
+    let rounds: BTreeSet<u32> =
+        jobs.filter(|job| job.round > 0 && !job.mended).map(|job| job.round).collect();
+    u32::try_from(rounds.len()).unwrap_or(u32::MAX)
 }
 
 /// Tells the failures that are run again from the others.
@@ -136,7 +146,8 @@ struct Sieve {
     later: Later,
     /// Whether passing errors were run again often enough.
     rests: bool,
-    gate: Gate,
+    /// Whether the gate is to be asked about refusals.
+    asks: bool,
     /// Whether refusals are run again.
     mends: bool,
     /// What is to be run again of the chunk that is read.
@@ -172,7 +183,7 @@ impl Sieve {
             self.rows.count += 1;
             self.mended |= class == ErrorClass::Refused;
             self.restoring |= ErrorClass::of(task) != class;
-        } else if class == ErrorClass::Refused && self.gate == Gate::NotAsked && self.refused.len() < SHOWN {
+        } else if class == ErrorClass::Refused && self.asks && self.refused.len() < SHOWN {
             self.refused.extend(refused(task));
         }
     }
