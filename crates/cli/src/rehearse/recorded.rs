@@ -40,6 +40,7 @@ pub struct Recorded {
 /// When the rehearsal can't go on, or its records can't be read.
 pub async fn recorded(options: &Options) -> Result<Recorded> {
     let mut story = Story::begin(Terminal::silent());
+    let options = &options.resolved();
     let stage = Stage::set(options, &mut story).await?;
     let roles = stage.roles().await?;
     let outcome = stage.play(options, &mut story).await?;
