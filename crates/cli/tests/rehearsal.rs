@@ -440,7 +440,7 @@ async fn every_role_does_all_that_it_may_and_nothing_else() {
 }
 
 /// What a role is allowed and no rehearsal shows, by role, Sid (and action), and why.
-const UNSEEN: [(&str, &str, &str); 21] = [
+const UNSEEN: [(&str, &str, &str); 24] = [
     ("TransferStateMachineRole", "", "the emulator runs state machines as the account's root"),
     ("InventoryArrivedRole", "", "the emulator starts executions without the rule's role"),
     ("copy-object", "WriteLogs", "Lambda writes the logs, which the emulator does without IAM"),
@@ -453,6 +453,9 @@ const UNSEEN: [(&str, &str, &str); 21] = [
     ("UpdateJobStatusRole", "SteerJobs", "the simulator answers Batch Operations' calls, and asks no IAM"),
     ("CancelJobsRole", "SteerJobs", "the simulator answers Batch Operations' calls, and asks no IAM"),
     ("CollectReportRole", "FollowJobs", "the simulator answers Batch Operations' calls, and asks no IAM"),
+    ("CompareChecksumsRole", "FollowJobs", "the simulator answers Batch Operations' calls, and asks no IAM"),
+    ("VerifyCopiesRole", "TellMissingFromForbidden", "a completion report that is not there"),
+    ("VerifyCopiesRole", "WriteTallies: s3:PutObject", "a copy whose size or stored checksum differs"),
     ("DecideRole", "TellMissingFromForbidden", "a decision that nothing waits for"),
     ("GenerateManifestRole", "WriteParts", "only archived and huge objects are skipped; none is put here"),
     ("CheckInventoryRole", "ListDestination", "an inventory of the destination that is not there"),
