@@ -295,7 +295,7 @@ fn every_example_is_a_request() {
         assert!(Trigger::decode(&request).is_ok(), "{}", path.display());
         seen += 1;
     }
-    assert_eq!(seen, 8);
+    assert_eq!(seen, 9);
 }
 
 #[test]
