@@ -436,6 +436,7 @@ impl Flow {
         let mut looks = collect_report::Looks::default();
         let mut gate = collect_report::Gate::NotAsked;
         let (mut unretried, mut unverified, mut verified) = (None, None, false);
+        let mut refused_since = None;
         for _ in 0..TURNS {
             let input = collect_report::Input {
                 transfer: transfer.clone(),
@@ -483,7 +484,8 @@ impl Flow {
                     Err(stopped) => unverified = Some(format!("{}: {}", stopped.error, stopped.cause)),
                 },
                 collect_report::Status::Refused => {
-                    let asked = self.pass_gate(&transfer, Some(&plan), None, output.refused, self.now).await;
+                    let since = *refused_since.get_or_insert(self.now);
+                    let asked = self.pass_gate(&transfer, Some(&plan), None, output.refused, since).await;
                     gate = if asked.is_ok() {
                         collect_report::Gate::Granted
                     } else {

@@ -111,11 +111,7 @@ pub fn verdict(report: &TransferReport, page: &str) -> Notice {
     }
     lines.extend(report.unretried.iter().map(|why| format!("Not run again: {why}")));
     if let Some(restores) = &report.restores {
-        lines.push(format!(
-            "{} were restored or being restored, {} restores were refused.",
-            objects(restores.begun),
-            restores.refused
-        ));
+        lines.push(format!("Restores begun: {}. Refused: {}.", restores.begun, restores.refused));
     }
     lines.extend(report.verification.as_ref().map(Verification::summary));
     lines.extend(report.unverified.iter().map(|why| format!("The copies were not compared: {why}")));

@@ -53,7 +53,7 @@ async fn a_late_report_is_waited_for() {
     late.while_waiting = Box::new(move |world, why| {
         assert_eq!(why, Waiting::ForJobs);
         waits += 1;
-        if waits == 9 {
+        if waits == 6 {
             world.deliver_reports();
         }
     });

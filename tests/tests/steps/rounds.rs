@@ -5,7 +5,7 @@ use brigade::ports::JobStatus;
 use brigade::report::{ErrorClass, Verdict};
 use serde_json::{Value, json};
 use tests::flow::{Call, Flow, Waiting};
-use tests::memory::{Content, TaskFault};
+use tests::memory::{Content, Pace, TaskFault};
 use tests::scene::{ODD_KEYS, Scene};
 
 use super::{assert_conserved, assert_copied, flow, inventory, listing};
@@ -177,6 +177,47 @@ async fn versions_wait_for_what_is_run_again_of_older_ones() {
     assert_conserved(&scene, &judged);
     let copy = scene.world.get(scene.archive(), "incoming/changed").unwrap();
     assert_eq!(copy.bytes, b"two", "the current version ends on top");
+}
+
+#[tokio::test]
+async fn what_passes_no_more_goes_along_with_what_was_refused() {
+    let scene = Scene::small();
+    scene.world.fail_copy("empty", slow_down());
+    scene.world.fail_copy_for_now("2026/one.jpg", denied(), 1);
+    let mut flow = flow(&scene, retrying(inventory(&scene), 1));
+    let judged = flow.judged().await;
+    assert_eq!(rounds_of(&flow), [1, 2], "one that passes; then it again, and what was refused");
+    assert_eq!((judged.verdict, judged.report.arrived, judged.report.failed), (Verdict::Partial, 2, 1));
+    assert_eq!(judged.report.discrepancies, [""; 0]);
+    assert_conserved(&scene, &judged);
+}
+
+#[tokio::test]
+async fn nothing_of_a_job_that_somebody_cancels_is_run_again() {
+    let scene = Scene::default();
+    let large = |key: &str| Content { size: Some(5 << 30), ..Content::of(key) };
+    for key in ["a", "b"] {
+        scene.world.put(scene.photos(), key, large(key));
+        scene.world.fail_copy(key, slow_down());
+    }
+    let mut input = retrying(inventory(&scene), 1);
+    input["split"] = json!({ "bytes": 5_u64 << 30 });
+    scene.world.set_pace(Pace { tasks: 1, ..Pace::default() });
+    let mut flow = flow(&scene, input);
+    let mut sightings = 0;
+    flow.while_waiting = Box::new(move |world, _| {
+        let running = world.jobs().first().is_some_and(|job| job.status == JobStatus::Active);
+        sightings += usize::from(running);
+        // Its one task has run by then.
+        if running && sightings == 2 {
+            world.cancel_job(0, "somebody");
+        }
+    });
+    let judged = flow.judged().await;
+    assert_eq!(rounds_of(&flow), [1], "the other job's");
+    assert_eq!((judged.verdict, judged.report.failed), (Verdict::Cancelled, 2), "{:?}", judged.report.jobs);
+    assert_eq!(judged.report.discrepancies, [""; 0]);
+    assert_conserved(&scene, &judged);
 }
 
 #[tokio::test]

@@ -222,6 +222,35 @@ async fn every_job_of_a_turn_must_end_well() {
 }
 
 #[tokio::test]
+async fn a_job_that_somebody_cancels_before_its_turn_holds_up_no_other() {
+    let large = |key: &str| Content { size: Some(5 << 30), ..Content::of(key) };
+    let scene = Scene::default();
+    scene.world.put(scene.photos(), "a", large("a"));
+    scene.world.delete(scene.photos(), "a");
+    for key in ["c", "d"] {
+        scene.world.put(scene.photos(), key, large(key));
+    }
+    scene.world.set_pace(Pace { tasks: 1, ..Pace::default() });
+    let mut input = all(inventory(&scene));
+    input["split"] = json!({ "bytes": 5_u64 << 30 });
+    let mut flow = flow(&scene, input);
+    let mut cancelled = false;
+    flow.while_waiting = Box::new(move |world, _| {
+        if world.jobs().len() == 3 && !std::mem::replace(&mut cancelled, true) {
+            world.cancel_job(1, "somebody");
+        }
+    });
+    let judged = flow.judged().await;
+    let report = &judged.report;
+    assert_eq!(
+        (judged.verdict, report.arrived, report.not_run),
+        (Verdict::Cancelled, 2, 1),
+        "the older version, and what nobody cancelled"
+    );
+    assert_conserved(&scene, &judged);
+}
+
+#[tokio::test]
 async fn all_versions_of_a_csv_are_those_it_names() {
     let scene = history();
     let rows: String = scene

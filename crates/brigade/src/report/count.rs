@@ -96,6 +96,11 @@ impl ErrorSummary {
 impl Results {
     /// Counts one task.
     pub fn count(&mut self, task: &TaskResult<'_>) {
+        self.count_as(task, ErrorClass::of(task));
+    }
+
+    /// Counts one task, whose error is of this class.
+    pub(crate) fn count_as(&mut self, task: &TaskResult<'_>, class: ErrorClass) {
         if task.succeeded {
             self.succeeded += 1;
             return;
@@ -109,7 +114,7 @@ impl Results {
         }
         // S3 says AccessDenied for a key's refusal as for a bucket's: what mends one is no help for
         // the other, so the two are told apart.
-        let Advice { class, next_step } = Advice::on(task);
+        let next_step = task.next_step();
         let known =
             self.errors.iter().position(|error| error.has_error(task) && error.next_step == next_step);
         let error = match known {

@@ -103,7 +103,7 @@ pub struct JobReport {
     /// When it ran.
     #[serde(default)]
     pub turn: Turn,
-    /// How its objects were copied; unsaid of a canary's.
+    /// How its objects were copied; unsaid in reports of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way: Option<Way>,
     /// The round of retries it belonged to, from 1; 0 for the plan's own jobs.

@@ -25,6 +25,11 @@ impl Seen {
     pub(super) fn status(&self) -> JobStatus {
         self.report.status
     }
+
+    /// Whether it has ended without running a task.
+    pub(super) fn ended_idle(&self) -> bool {
+        self.status().is_terminal() && self.report.succeeded + self.report.failed == 0
+    }
 }
 
 /// How every job stands, in their order.
@@ -101,9 +106,9 @@ impl Followed {
     }
 
     /// The result files, with the job that each is of.
-    pub(super) fn files(&self) -> impl Iterator<Item = (&Job, &ResultFile)> {
+    pub(super) fn files(&self) -> impl Iterator<Item = (&Seen, &ResultFile)> {
         self.jobs.iter().flat_map(|(seen, report)| {
-            report.iter().flat_map(|report| &report.results).map(|file| (&seen.job, file))
+            report.iter().flat_map(|report| &report.results).map(move |file| (seen, file))
         })
     }
 

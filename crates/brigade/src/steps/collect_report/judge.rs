@@ -39,10 +39,11 @@ pub(super) async fn judge<W: ReadObjects + WriteObjects>(
     let plan: Plan = read_json(&at(summary.key.clone()), work).await?;
     let restores = restores::told(input, work).await?;
     let mut count = ResultCount::new(transfer, &plan, canary.tasks, work);
-    for (job, file) in followed.files() {
-        count.read(job, Later::after(job, &input.jobs), file).await?;
+    for (seen, file) in followed.files() {
+        count.read(&seen.job, Later::after(seen, &followed), file).await?;
     }
     let mut discrepancies = followed.discrepancies(count.rows, summary.copy.objects);
+    let [arrivals, _] = count.rows;
     let Counted { results, breakdown, again, succeeded_in, files } = count.finish().await?;
     let jobs = followed.reports();
     let rounds = rounds(&jobs, again, &succeeded_in, &mut discrepancies);
@@ -64,6 +65,9 @@ pub(super) async fn judge<W: ReadObjects + WriteObjects>(
         true => Some(read_json(&at(Layout::of(&transfer.name).verification()), work).await?),
         false => None,
     };
+    if let Some(found) = verification.as_ref().filter(|found| found.objects != arrivals) {
+        discrepancies.push(format!("{arrivals} copies arrived, but {} were to be verified.", found.objects));
+    }
     let verified = verification.as_ref().is_none_or(Verification::agrees) && input.unverified.is_none();
     let agree = discrepancies.is_empty() && canary.report.discrepancies.is_empty() && verified;
     let failed = results.failed > 0;
@@ -109,6 +113,7 @@ fn not_run(plan: &PlanSummary, results: &Results, jobs: &[JobReport]) -> u64 {
     let ran = |job: &JobReport| job.succeeded + job.failed;
     let first: u64 = jobs.iter().filter(|job| job.round == 0).map(ran).sum();
     let again = jobs.iter().filter(|job| job.round > 0);
+    let again = again.filter(|job| ran(job) > 0);
     let cut_short: u64 = again.map(|job| job.total.saturating_sub(ran(job))).sum();
     let told = results.succeeded + results.failed;
     plan.copy.objects.saturating_sub(first.max(told)) + cut_short
@@ -124,7 +129,8 @@ fn rounds(
     let last = jobs.iter().map(|job| job.round).max().unwrap_or(0);
     let mut rounds = Vec::new();
     for round in 1..=last {
-        let tasks = jobs.iter().filter(|job| job.round == round).map(|job| job.total).sum();
+        let ran = |job: &&JobReport| job.round == round && job.succeeded + job.failed > 0;
+        let tasks = jobs.iter().filter(ran).map(|job| job.total).sum();
         let why = again.remove(&round).unwrap_or_default();
         if tasks != why.failed {
             discrepancies.push(format!(
@@ -218,8 +224,10 @@ impl<'a, W: ReadObjects + WriteObjects> ResultCount<'a, W> {
             if job.round > 0 {
                 *self.succeeded_in.entry(job.round).or_default() += 1;
             }
-        } else if let Some(round) = later.round(class_of(job, task)) {
-            return self.again.entry(round).or_default().count(task);
+        } else if let class = class_of(job, task)
+            && let Some(round) = later.round(class)
+        {
+            return self.again.entry(round).or_default().count_as(task, class);
         }
         self.close(job.way, task);
     }

@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Looks at missing completion reports before the transfer goes on without them: an hour in all.
-pub(super) const LATE_LOOKS: u32 = 12;
+/// Looks at missing completion reports before the transfer goes on without them: an hour.
+pub(super) const LATE_LOOKS: u32 = 6;
 /// Seconds between those looks.
-pub(super) const LATE_SECONDS: u32 = 300;
+pub(super) const LATE_SECONDS: u32 = 600;
 /// Looks at jobs that run for a month.
 const MONTH_LOOKS: u32 = 568;
 /// Looks at a canary before it counts as failed: two days.
@@ -26,6 +26,11 @@ impl Looks {
     /// After a look at jobs that still run.
     pub(super) fn while_running(self) -> Self {
         Self { running: self.running + 1, ..self }
+    }
+
+    /// Before looks at other jobs, whose reports may be late too.
+    pub(super) fn anew(self) -> Self {
+        Self { late: 0, ..self }
     }
 
     /// After a look at jobs that have ended without a report.

@@ -309,15 +309,18 @@ async fn next_of_turn(
     let copies = || seen.iter().filter(|seen| seen.is(JobTask::Copy));
     let of_turn: Vec<&Seen> = copies().filter(|seen| seen.job.turn == turn).collect();
     let after: Vec<&Seen> = copies().filter(|seen| seen.job.turn > turn).collect();
-    if of_turn.is_empty() || after.iter().any(|seen| seen.status() != JobStatus::Suspended) {
+    // A later job may have been cancelled, or have waited too long, while this turn was not over.
+    let has_begun = |seen: &&Seen| seen.status() != JobStatus::Suspended && !seen.ended_idle();
+    if of_turn.is_empty() || after.iter().any(has_begun) {
         return Ok(None);
     }
+    let after: Vec<&Seen> = after.into_iter().filter(|seen| seen.status() == JobStatus::Suspended).collect();
     let waits = |seen: &&&Seen| {
         seen.status() == JobStatus::Suspended && seen.job.round == 0 && seen.job.waits_for_restore()
     };
     let waiting: Vec<Job> = of_turn.iter().filter(waits).map(|seen| seen.job.clone()).collect();
     if !waiting.is_empty() && restores::are_restored(input, seen, now, role, work).await? {
-        return Ok(Some(Output { due: waiting, looks: input.looks, ..Output::of(Status::Next) }));
+        return Ok(Some(Output { due: waiting, looks: input.looks.anew(), ..Output::of(Status::Next) }));
     }
     if !of_turn.iter().all(|seen| seen.status().is_terminal()) {
         return Ok(Some(Output::look_again(input.looks.while_running())));
@@ -335,10 +338,10 @@ async fn next_of_turn(
         Course::Rest => None,
     };
     if let Some(again) = again {
-        return Ok(Some(Output { looks: input.looks, ..again }));
+        return Ok(Some(Output { looks: input.looks.anew(), ..again }));
     }
     let over = turn_over(&of_turn, &after);
-    Ok(over.map(|over| Output { looks: input.looks, ..over }))
+    Ok(over.map(|over| Output { looks: input.looks.anew(), ..over }))
 }
 
 /// What follows when the jobs of a turn have ended and others wait for theirs. After a failure none

@@ -68,8 +68,10 @@ pub(super) async fn are_restored(
     if !all_readable(&noted.sample, role).await? {
         return Ok(false);
     }
-    noted.report.restored = Some(now);
-    note(input, &noted, work).await?;
+    if !noted.sample.is_empty() {
+        noted.report.restored = Some(now);
+        note(input, &noted, work).await?;
+    }
     Ok(true)
 }
 

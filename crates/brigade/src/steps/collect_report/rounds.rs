@@ -12,7 +12,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use md5::{Digest, Md5};
 
-use super::followed::Followed;
+use super::followed::{Followed, Seen};
 use super::{Error, Gate, Input};
 use crate::id::BucketName;
 use crate::inventory::InventoryFile;
@@ -52,8 +52,15 @@ pub(super) struct Later {
 }
 
 impl Later {
-    /// What came after `job`, of all of a transfer's jobs.
-    pub(super) fn after(job: &Job, jobs: &[Job]) -> Self {
+    /// What came after a job, of the jobs of its turn. Somebody who cancels a job wants nothing of it run
+    /// again; and a job that ended without running anything has run nothing again.
+    pub(super) fn after(seen: &Seen, followed: &Followed) -> Self {
+        if seen.status() == JobStatus::Cancelled {
+            return Self::default();
+        }
+        let ran = followed.jobs.iter().map(|(later, _)| later).filter(|later| !later.ended_idle());
+        let jobs: Vec<&Job> = ran.map(|later| &later.job).collect();
+        let job = &seen.job;
         let later = || jobs.iter().filter(|later| later.round > job.round && later.is_kin(job));
         Self {
             passing: later().map(|later| later.round).min(),
@@ -89,7 +96,8 @@ pub(super) async fn course<W: ReadObjects + WriteObjects>(
     work: &W,
 ) -> Result<Course, Error> {
     let Input { transfer, jobs, gate, .. } = input;
-    if transfer.retry.rounds == 0 || input.unretried.is_some() {
+    // What a report that is missing tells may come later, and must not be taken for run again then.
+    if transfer.retry.rounds == 0 || input.unretried.is_some() || !followed.missing.is_empty() {
         return Ok(Course::Rest);
     }
     let round = 1 + jobs.iter().map(|job| job.round).max().unwrap_or(0);
@@ -107,11 +115,10 @@ pub(super) async fn course<W: ReadObjects + WriteObjects>(
     };
     let mut next = Round { transfer, number: round, work, groups: BTreeMap::new() };
     for (seen, report) in &followed.jobs {
-        // Somebody who cancels a job wants nothing of it run again.
         if seen.status() == JobStatus::Cancelled {
             continue;
         }
-        sieve.later = Later::after(&seen.job, jobs);
+        sieve.later = Later::after(seen, followed);
         let failed = report.iter().flat_map(|report| &report.results);
         for file in failed.filter(|file| !file.task_execution_status.eq_ignore_ascii_case("succeeded")) {
             let at = ObjectAt::new(&transfer.report_bucket, file.key.clone());
@@ -174,7 +181,8 @@ impl Sieve {
             return;
         }
         let again = match class {
-            ErrorClass::Passing => !self.rests,
+            // A round of refusals takes along whatever else may succeed.
+            ErrorClass::Passing => !self.rests || self.mends,
             ErrorClass::Refused => self.mends,
             ErrorClass::Lasting | ErrorClass::Final => false,
         };
