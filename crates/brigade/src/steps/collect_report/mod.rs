@@ -394,3 +394,86 @@ async fn publish(
         .await
         .map_err(|error| Error::Aws { doing: "publish the verdict".to_owned(), error })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::BucketName;
+    use crate::plan::specimen::transfer;
+    use crate::plan::{ManifestLocation, PlanHash, PlannedManifest};
+    use crate::request::RetryRequest;
+    use crate::route::Way;
+    use crate::tally::Count;
+    use crate::transfer::Source;
+
+    /// Jobs that a plan may have.
+    const MOST_JOBS: usize = 100;
+
+    #[test]
+    fn the_most_jobs_and_rounds_fit_a_payload() {
+        let bucket = |number: usize| -> BucketName {
+            format!("{number:03}-{}", "b".repeat(59)).parse().expect("a bucket of 63 characters")
+        };
+        let buckets: Vec<BucketName> = (0..MOST_JOBS).map(bucket).collect();
+        let count = Count { objects: 20_000_000_000, bytes: u64::MAX };
+        let location = |number: usize| ManifestLocation {
+            bucket: bucket(0),
+            key: format!(
+                "transfers/{}/manifests/multipart/current/{number:04}/manifest.json",
+                "n".repeat(80)
+            )
+            .parse()
+            .expect("a key"),
+            etag: "e".repeat(32),
+        };
+        let manifests = buckets.iter().enumerate().map(|(number, source)| PlannedManifest {
+            turn: Turn::Current,
+            way: Way::Multipart,
+            source: source.clone(),
+            number: number as u32,
+            count,
+            location: location(number),
+        });
+        let job = |round: u32, source: &BucketName| Job {
+            id: "00000000-0000-0000-0000-000000000000".parse().expect("an id"),
+            region: "ap-southeast-1".parse().expect("a Region"),
+            created: Timestamp::MAX,
+            task: JobTask::Copy,
+            turn: Turn::Current,
+            way: Way::Multipart,
+            source: source.clone(),
+            round,
+            mended: false,
+        };
+        let rounds = 0..=RetryRequest::MOST + 1;
+        let jobs = rounds.flat_map(|round| buckets.iter().map(move |source| job(round, source)));
+        let input = Input {
+            transfer: Transfer {
+                source: Source { buckets: buckets.clone(), ..transfer().source },
+                ..transfer()
+            },
+            plan: PlanSummary {
+                key: location(0).key,
+                hash: PlanHash::of(b"a plan"),
+                selected: count,
+                copy: count,
+                manifests: manifests.collect(),
+                canary: None,
+                dollars: 1.0,
+            },
+            kind: JobKind::Copy,
+            jobs: jobs.collect(),
+            canary: Vec::new(),
+            called_off: None,
+            looks: Looks::default(),
+            unretried: None,
+            verified: false,
+            unverified: None,
+            gate: Gate::NotAsked,
+        };
+        let bytes = serde_json::to_vec(&input).expect("JSON").len();
+        // <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
+        assert!(bytes < 256 * 1024, "{bytes} bytes; docs/limits.md counts with it");
+        assert!(bytes > 150 * 1024, "{bytes} bytes; docs/limits.md says more");
+    }
+}
