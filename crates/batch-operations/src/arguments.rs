@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     throttle: f64,
     /// Share of each job's tasks (0.0 to 1.0) that are throttled until they fail; in another job the same
-    /// object may succeed.
+    /// object may succeed. Restores are spared.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     exhaust: f64,
     /// Chooses which tasks fail or are throttled.

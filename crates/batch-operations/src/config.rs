@@ -96,7 +96,7 @@ pub struct Faults {
     /// redriven.
     pub throttled: f64,
     /// Share of a job's tasks (0.0 to 1.0) that meet `503 SlowDown` however often they are redriven.
-    /// Each job meets its own: the same object may succeed in another job.
+    /// Each job meets its own: the same object may succeed in another job. Restores are spared.
     pub exhausted: f64,
     /// Chooses which tasks are hit.
     pub seed: u64,
